@@ -1,0 +1,111 @@
+"""Cross-entropy by hand: log-softmax, labels that select, labels that are ignored, and the shift, written once."""
+
+import torch
+
+
+def log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """log of softmax over the last dimension, (..., V) -> (..., V).
+
+    log softmax(x)_i = x_i - log Σ_j exp(x_j). Half precision is computed in float32.
+    """
+    logits = _largest_at_zero(logits)
+    return logits - _log_sum_exp(logits)
+
+
+def _largest_at_zero(logits):
+    """Softmax does not change when a constant is added to every logit; with the largest at 0 no exp overflows."""
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    return logits - logits.detach().amax(dim=-1, keepdim=True)
+
+
+def _log_sum_exp(logits):
+    return logits.exp().sum(dim=-1, keepdim=True).log()
+
+
+def cross_entropy(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> torch.Tensor:
+    """How surprised the model is by each target: -log p(target). The target is a selector of one log-probability.
+
+    logits (..., V), targets (...) of int64 in 0..V-1 or ignore_index. The lecture's example: with log-probabilities
+    -1.3472, -2.3242, -3.7108 at the targets, the mean is 2.4607; with the last target -100 it is 1.8357.
+
+    reduction "mean" divides by the number of targets that count (nan when none does, as in torch), "sum" does not
+    (0.0 when none does), "none" returns one loss per target (0.0 where ignored). label_smoothing mixes the target
+    with a uniform guess (Szegedy et al. 2016, section 7).
+
+    Raises ValueError for shapes that do not match, a target out of range (with its position), or a bad option.
+    """
+    if logits.shape[:-1] != targets.shape:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} need targets {tuple(logits.shape[:-1])}, got {tuple(targets.shape)}"
+        )
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets must be int64 token ids, got {targets.dtype}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
+    counts = targets != ignore_index
+    _check_range(targets, counts, logits.size(-1))
+
+    # Rows are selected before anything is computed: an inf or nan in an ignored row never reaches a gradient.
+    logits, chosen = (logits.flatten(0, -2), targets.flatten()) if counts.all() else (logits[counts], targets[counts])
+    logits = _largest_at_zero(logits)  # (n, V)
+    log_total = _log_sum_exp(logits)  # (n, 1)
+    # log_softmax(logits) at the target and nowhere else: the other V - 1 entries are never written down.
+    losses = (log_total - logits.gather(-1, chosen[:, None])).squeeze(-1)  # (n,)
+    if label_smoothing > 0:
+        uniform = (log_total - logits.mean(dim=-1, keepdim=True)).squeeze(-1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * uniform
+    if reduction == "none":
+        return losses.new_zeros(targets.shape).masked_scatter(counts, losses)
+    return losses.sum() if reduction == "sum" else losses.sum() / len(losses)
+
+
+def next_token_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    num_items: int | None = None,
+) -> torch.Tensor:
+    """Cross-entropy of a language model: position t predicts the token at t + 1. The shift is here and nowhere else.
+
+    logits (B, T, V), labels (B, T), usually the input tokens themselves. With an attention_mask (B, T) a label counts
+    only if it and its predecessor are real tokens: a pad predicts nothing. reduction as in `cross_entropy` ("none"
+    gives (B, T - 1)); num_items replaces the divisor of "mean", for a batch that is fed in several parts.
+    Raises ValueError as `cross_entropy` does, and for an attention_mask of another shape or a num_items below 1.
+    """
+    if logits.dim() != 3 or labels.shape != logits.shape[:2]:
+        raise ValueError(
+            f"expected logits (B, T, V) and labels (B, T), got {tuple(logits.shape)}, {tuple(labels.shape)}"
+        )
+    if num_items is not None and (reduction != "mean" or num_items < 1):
+        raise ValueError(f'num_items must be at least 1 and needs reduction "mean", got {num_items}, {reduction!r}')
+    _check_range(labels, labels != ignore_index, logits.size(-1))  # the first label too, though nothing predicts it
+    logits, labels = logits[:, :-1], labels[:, 1:]
+    if attention_mask is not None:
+        if attention_mask.shape != (labels.size(0), labels.size(1) + 1):
+            raise ValueError(
+                f"attention_mask {tuple(attention_mask.shape)} must have the shape of the labels, "
+                f"{(labels.size(0), labels.size(1) + 1)}"
+            )
+        real = attention_mask.bool()
+        labels = labels.masked_fill(~(real[:, 1:] & real[:, :-1]), ignore_index)
+    if num_items is None:
+        return cross_entropy(logits, labels, ignore_index, reduction)
+    return cross_entropy(logits, labels, ignore_index, "sum") / num_items
+
+
+def _check_range(targets, counts, vocab_size):
+    wrong = counts & ((targets < 0) | (targets >= vocab_size))
+    if wrong.any():
+        position = tuple(wrong.nonzero()[0].tolist())
+        raise ValueError(f"target {targets[position].item()} at position {position} is outside 0..{vocab_size - 1}")
