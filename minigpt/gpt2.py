@@ -1,0 +1,259 @@
+"""GPT-2 (Radford et al. 2019): token ids -> hidden states -> logits.
+
+    tokens (B, T) -> token + position embedding (B, T, C) -> n_layer blocks -> final norm -> logits (B, T, V)
+
+The loss is not in here (loss.py), nor is any way of choosing a token (generation.py).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .attention import ATTENTION_FUNCTIONS, MultiHeadAttention, padding_mask
+from .kv_cache import KVCache
+
+# n_layer, n_head, n_embd                    parameters
+PRESETS = {
+    "distilgpt2":  (6, 12, 768),         #   81,912,576
+    "gpt2":        (12, 12, 768),        #  124,439,808
+    "gpt2-medium": (24, 16, 1024),       #  354,823,168
+    "gpt2-large":  (36, 20, 1280),       #  774,030,080
+    "gpt2-xl":     (48, 25, 1600),       # 1,557,611,200
+}  # fmt: skip
+
+
+def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
+    """GPT-2's GELU: 0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³))), Hendrycks & Gimpel 2016, section 2.
+
+    An approximation of x Φ(x), Φ the normal distribution; the exact one differs by up to 5e-4, enough to be wrong.
+    """
+    return F.gelu(x, approximate="tanh")
+
+
+# The names that config.json files use for `activation_function`.
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu_new": gelu_tanh,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "gelu": F.gelu,
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The shape of a GPT-2; field names and defaults are those of Hugging Face's config.json."""
+
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    n_inner: int | None = None  # width inside the MLP; None = 4 * n_embd
+    activation_function: str = "gelu_new"
+    resid_pdrop: float = 0.1
+    embd_pdrop: float = 0.1
+    attn_pdrop: float = 0.1
+    layer_norm_epsilon: float = 1e-5
+    initializer_range: float = 0.02
+    scale_attn_weights: bool = True  # divide the scores by sqrt(D)
+    scale_attn_by_inverse_layer_idx: bool = False  # and by layer + 1 (Mistral's stabilised GPT-2)
+    tie_word_embeddings: bool = True
+    bos_token_id: int | None = 50256
+    eos_token_id: int | None = 50256
+
+    def __post_init__(self):
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
+            value = getattr(self, name)
+            if value is None and name == "n_inner":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd must be divisible by n_head, got n_embd={self.n_embd}, n_head={self.n_head}")
+        for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}")
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+        if self.activation_function not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise ValueError(f"activation_function must be one of {known}; got {self.activation_function!r}")
+
+    @staticmethod
+    def preset(name: str, **changes) -> "GPT2Config":
+        """The configuration of a published model by its name; keyword arguments replace single fields."""
+        if name not in PRESETS:
+            raise ValueError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
+        n_layer, n_head, n_embd = PRESETS[name]
+        return GPT2Config(**{"n_layer": n_layer, "n_head": n_head, "n_embd": n_embd, **changes})
+
+
+class MLP(nn.Module):
+    """Two layers applied to each position alone: (B, T, C) -> (B, T, n_inner) -> (B, T, C)."""
+
+    def __init__(self, config: GPT2Config):
+        super().__init__()
+        n_inner = config.n_inner or 4 * config.n_embd
+        self.up = nn.Linear(config.n_embd, n_inner)
+        self.activation = ACTIVATIONS[config.activation_function]
+        self.down = nn.Linear(n_inner, config.n_embd)
+
+    def forward(self, x):
+        return self.down(self.activation(self.up(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm: each part reads a normalised copy of the residual stream and adds its answer to the stream."""
+
+    def __init__(self, config: GPT2Config, layer: int, attention: Callable):
+        super().__init__()
+        scale = 1 / math.sqrt(config.n_embd // config.n_head) if config.scale_attn_weights else 1.0
+        if config.scale_attn_by_inverse_layer_idx:
+            scale /= layer + 1
+        self.layer = layer
+        self.attention_norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.attention = MultiHeadAttention(
+            config.n_embd, config.n_head, scale=scale, dropout=config.attn_pdrop, attention=attention
+        )
+        self.mlp_norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+        self.dropout = nn.Dropout(config.resid_pdrop)
+
+    def forward(self, x, mask=None, cache=None):
+        attended = self.attention(self.attention_norm(x), mask=mask, causal=True, cache=cache, layer=self.layer)
+        x = x + self.dropout(attended)
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+class GPT2(nn.Module):
+    """GPT-2. `attention` is "explicit" (the formula, to read) or "sdpa" (PyTorch's fused kernels, the same answers)."""
+
+    def __init__(self, config: GPT2Config, attention: str = "explicit"):
+        super().__init__()
+        if attention not in ATTENTION_FUNCTIONS:
+            raise ValueError(f"attention must be one of {', '.join(ATTENTION_FUNCTIONS)}; got {attention!r}")
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.position_embedding = nn.Embedding(config.n_positions, config.n_embd)
+        self.dropout = nn.Dropout(config.embd_pdrop)
+        function = ATTENTION_FUNCTIONS[attention]
+        self.blocks = nn.ModuleList(Block(config, layer, function) for layer in range(config.n_layer))
+        self.final_norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        # Tied head: the token embedding is used twice, and there is no second weight.
+        self.lm_head = None if config.tie_word_embeddings else nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        initialize(self)
+
+    def hidden(
+        self,
+        tokens: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> torch.Tensor:
+        """Token ids (B, T) int64 -> last hidden states (B, T, C), after the final norm.
+
+        attention_mask (B, past + T) holds 1 for real tokens and 0 for pads, wherever they are; past is the length of
+        the cache (0 without one). position_ids (B, T) None = `position_ids_for`. A cache is appended to.
+        Raises ValueError, before any work, for a wrong shape or dtype, an id or position out of range, a full cache.
+        """
+        past = 0 if cache is None else cache.length
+        self._check_input(tokens, attention_mask, cache, past)
+        if position_ids is None:
+            position_ids = position_ids_for(attention_mask, past, tokens)
+        elif position_ids.shape != tokens.shape:
+            raise ValueError(
+                f"position_ids {tuple(position_ids.shape)} must have the shape of tokens, {tuple(tokens.shape)}"
+            )
+        _check_ids("position id", position_ids, self.config.n_positions, "n_positions")
+        mask = None if attention_mask is None else padding_mask(attention_mask)
+
+        x = self.token_embedding(tokens) + self.position_embedding(position_ids)  # (B, T, C)
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, mask, cache)
+        return self.final_norm(x)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(..., C) -> (..., V): one unnormalised score per vocabulary entry; softmax makes them probabilities."""
+        head = self.token_embedding if self.lm_head is None else self.lm_head
+        return F.linear(hidden, head.weight)
+
+    def forward(self, tokens, attention_mask=None, position_ids=None, cache=None) -> torch.Tensor:
+        """(B, T) -> logits (B, T, V) of every position; arguments as in `hidden`."""
+        return self.logits(self.hidden(tokens, attention_mask, position_ids, cache))
+
+    def new_cache(self, batch_size: int, capacity: int) -> KVCache:
+        """An empty cache for up to `capacity` tokens of `batch_size` rows, on the model's device, in its dtype."""
+        c, weight = self.config, self.token_embedding.weight
+        return KVCache(c.n_layer, batch_size, c.n_head, capacity, c.n_embd // c.n_head, weight.device, weight.dtype)
+
+    def _check_input(self, tokens, attention_mask, cache, past):
+        if tokens.dim() != 2 or tokens.numel() == 0:
+            raise ValueError(
+                f"tokens must have shape (batch, tokens) with at least one of each, got {tuple(tokens.shape)}"
+            )
+        if tokens.dtype != torch.int64:
+            raise ValueError(f"tokens must be int64 ids, got {tokens.dtype}")
+        _check_ids("token id", tokens, self.config.vocab_size, "vocab_size")
+        if attention_mask is not None and attention_mask.shape != (tokens.size(0), past + tokens.size(1)):
+            raise ValueError(
+                f"attention_mask must cover all keys, shape {(tokens.size(0), past + tokens.size(1))}, "
+                f"got {tuple(attention_mask.shape)} for tokens {tuple(tokens.shape)} after {past} cached"
+            )
+        if cache is not None and (cache.batch_size != tokens.size(0) or past + tokens.size(1) > cache.capacity):
+            raise ValueError(
+                f"cache for {cache.batch_size} rows of {cache.capacity} tokens, {past} filled, "
+                f"cannot take tokens {tuple(tokens.shape)}"
+            )
+
+
+def position_ids_for(attention_mask, past: int, tokens: torch.Tensor) -> torch.Tensor:
+    """(B, T) positions of tokens: past ... past + T - 1, or with an attention_mask the count of real tokens before.
+
+    So the first real token of a left-padded row has position 0, as it had in training; pads get a harmless 0.
+    """
+    if attention_mask is None:
+        return torch.arange(past, past + tokens.size(1), device=tokens.device).expand_as(tokens)
+    positions = attention_mask.long().cumsum(dim=-1) - 1
+    return positions.clamp(min=0)[:, -tokens.size(1) :]
+
+
+def _check_ids(what: str, ids: torch.Tensor, limit: int, limit_name: str) -> None:
+    smallest, largest = (bound.item() for bound in ids.aminmax())
+    if smallest < 0 or largest >= limit:
+        wrong = smallest if smallest < 0 else largest
+        row, column = (ids == wrong).nonzero()[0].tolist()
+        raise ValueError(
+            f"{what} {wrong} at row {row}, column {column} is outside 0..{limit - 1} ({limit_name}={limit})"
+        )
+
+
+@torch.no_grad()
+def initialize(model: GPT2) -> None:
+    """Fresh weights, as GPT-2's (Radford et al. 2019, section 2.3).
+
+    | what                                        | drawn from                      | why                              |
+    |---------------------------------------------|---------------------------------|----------------------------------|
+    | weights of linear layers, both embeddings   | N(0, initializer_range²)        | logits near 0: a uniform guess   |
+    | attention.output, mlp.down (into the stream)| the same / sqrt(2 · n_layer)    | 2 · n_layer such terms are added |
+    | biases                                      | 0                               |                                  |
+    | norms                                       | weight 1, bias 0                | start as plain normalisation     |
+    """
+    std = model.config.initializer_range
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for block in model.blocks:
+        for into_stream in (block.attention.output, block.mlp.down):
+            nn.init.normal_(into_stream.weight, std=std / math.sqrt(2 * len(model.blocks)))
