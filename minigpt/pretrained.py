@@ -1,0 +1,255 @@
+"""Checkpoints: find, download, load, save. The name table translates between Hugging Face's GPT-2 and ours."""
+
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .gpt2 import GPT2, GPT2Config
+from .tokenizer import Tokenizer
+
+QUERY_KEY_VALUE = tuple(f"blocks.{{i}}.attention.{name}" for name in ("query", "key", "value"))
+
+# Hugging Face stores the weights of GPT-2's four linear layers as (in, out), from OpenAI's TensorFlow code; nn.Linear
+# stores (out, in): transpose. Of the square attn.c_proj no shape would tell. None: not needed, left out on purpose.
+#
+# Hugging Face's name            ours                              transpose
+NAME_TABLE = [
+    ("wte.weight",               "token_embedding.weight",         False),
+    ("wpe.weight",               "position_embedding.weight",      False),
+    ("h.{i}.ln_1.weight",        "blocks.{i}.attention_norm.weight", False),
+    ("h.{i}.ln_1.bias",          "blocks.{i}.attention_norm.bias", False),
+    ("h.{i}.attn.c_attn.weight", tuple(f"{name}.weight" for name in QUERY_KEY_VALUE), True),  # three side by side
+    ("h.{i}.attn.c_attn.bias",   tuple(f"{name}.bias" for name in QUERY_KEY_VALUE), False),
+    ("h.{i}.attn.c_proj.weight", "blocks.{i}.attention.output.weight", True),
+    ("h.{i}.attn.c_proj.bias",   "blocks.{i}.attention.output.bias", False),
+    ("h.{i}.attn.bias",          None,                             False),  # the causal mask, as a buffer
+    ("h.{i}.attn.masked_bias",   None,                             False),  # what it was filled with
+    ("h.{i}.ln_2.weight",        "blocks.{i}.mlp_norm.weight",     False),
+    ("h.{i}.ln_2.bias",          "blocks.{i}.mlp_norm.bias",       False),
+    ("h.{i}.mlp.c_fc.weight",    "blocks.{i}.mlp.up.weight",       True),
+    ("h.{i}.mlp.c_fc.bias",      "blocks.{i}.mlp.up.bias",         False),
+    ("h.{i}.mlp.c_proj.weight",  "blocks.{i}.mlp.down.weight",     True),
+    ("h.{i}.mlp.c_proj.bias",    "blocks.{i}.mlp.down.bias",       False),
+    ("ln_f.weight",              "final_norm.weight",              False),
+    ("ln_f.bias",                "final_norm.bias",                False),
+    ("lm_head.weight",           "lm_head.weight",                 False),  # only where the head is not tied
+]  # fmt: skip
+
+HUB_NAMES = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+}
+
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, broken, or not a GPT-2; the message names file, tensor, found and expected."""
+
+
+# --- find and download -----------------------------------------------------------------------------------------------
+
+
+def weight_folders() -> list[Path]:
+    """Where named models are looked for, in this order; downloads go to the first: $MINIGPT_WEIGHTS, weights/."""
+    beside_package = Path(__file__).resolve().parent.parent / "weights"
+    variable = os.environ.get("MINIGPT_WEIGHTS")
+    return [Path(variable).expanduser(), beside_package] if variable else [beside_package]
+
+
+def find_checkpoint(source: str | Path) -> Path:
+    """The folder of "tiny", of a directory, or of a hub name such as "gpt2" (downloaded when it is nowhere on disk).
+
+    Raises CheckpointError that says where it looked and what to do.
+    """
+    name = str(source)
+    candidates = [Path(name).expanduser(), *(folder / name for folder in weight_folders())]
+    for candidate in candidates:
+        if (candidate / CONFIG_FILE).is_file() and (candidate / WEIGHTS_FILE).is_file():
+            return candidate
+    if name in HUB_NAMES or (re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not candidates[0].exists()):
+        return download(name)
+    if candidates[0].is_dir():
+        raise CheckpointError(f"{name} is not a checkpoint: the folder needs {CONFIG_FILE} and {WEIGHTS_FILE}")
+    known = ", ".join(["tiny", *HUB_NAMES])
+    raise CheckpointError(
+        f"no model {name!r}: not a folder, and not in {_listed(weight_folders())}. "
+        f"Give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, a hub name such as owner/name, or one of {known}"
+    )
+
+
+def download(name: str) -> Path:
+    """Fetch a checkpoint and its tokenizer from the Hugging Face hub into the first weights folder, with a bar.
+
+    Mirrors and proxies work as everywhere in huggingface_hub (HF_ENDPOINT, HTTPS_PROXY); HF_HUB_OFFLINE is respected.
+    Raises CheckpointError when the hub cannot be reached or does not know the name.
+    """
+    import httpx
+    import huggingface_hub
+
+    repository = HUB_NAMES.get(name, name)
+    folder = weight_folders()[0] / name
+    wanted = [CONFIG_FILE, WEIGHTS_FILE, "vocab.json", "merges.txt"]
+    try:
+        huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=wanted)
+    except (OSError, ValueError, httpx.HTTPError, huggingface_hub.errors.HfHubHTTPError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise CheckpointError(
+            f"could not download {repository} ({reason}). Looked for {name!r} in {_listed(weight_folders())}. "
+            f"Without a network, put {', '.join(wanted)} into {folder}; "
+            f"behind a firewall, set HF_ENDPOINT to a mirror of the hub; or use the built-in model, tiny"
+        ) from error
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise CheckpointError(f"{repository} has no {WEIGHTS_FILE} on the hub")
+    return folder
+
+
+def _listed(folders) -> str:
+    return " or ".join(str(folder) for folder in folders)
+
+
+# --- load ------------------------------------------------------------------------------------------------------------
+
+
+def load_model(source, device=None, dtype=None, attention: str | None = None) -> GPT2:
+    """A GPT-2 in eval mode from "tiny", a Hugging Face folder, or a hub name such as "gpt2".
+
+    device None = the CPU; dtype None = float32, whatever is on disk; attention None = "explicit".
+    Raises CheckpointError, before a model exists, for anything that would give a wrong model.
+    """
+    directory = find_checkpoint(source)
+    config = read_config(directory / CONFIG_FILE)
+    with torch.device("meta"):  # shapes only: the weights are about to come
+        model = GPT2(config, attention=attention or "explicit")
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    state = from_hugging_face(read_tensors(directory / WEIGHTS_FILE), shapes, config.n_layer, directory / WEIGHTS_FILE)
+    model.load_state_dict(state, assign=True)
+    return model.to(device=device, dtype=dtype or torch.float32).eval()
+
+
+def load_tokenizer(source) -> Tokenizer:
+    """The tokenizer of "tiny", of a directory, or of a hub name; the weights need not be there."""
+    for candidate in [Path(source).expanduser(), *(folder / str(source) for folder in weight_folders())]:
+        try:
+            return Tokenizer.load(candidate)
+        except FileNotFoundError:
+            continue
+    return Tokenizer.load(find_checkpoint(source))
+
+
+def read_config(file: Path) -> GPT2Config:
+    """config.json -> GPT2Config. Fields that change nothing here (dtype, caching, ...) are passed over."""
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(fields, dict) or fields.get("model_type") != "gpt2":
+        found = fields.get("model_type") if isinstance(fields, dict) else fields
+        raise CheckpointError(f'{file}: expected "model_type": "gpt2", found {found!r}')
+    if fields.get("add_cross_attention"):
+        raise CheckpointError(f"{file}: add_cross_attention is true, and this GPT-2 has no cross-attention layers")
+    known = {field.name for field in dataclasses.fields(GPT2Config)}
+    try:
+        return GPT2Config(**{name: value for name, value in fields.items() if name in known})
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{file}: {error}") from None
+
+
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file by Hugging Face's names, without the "transformer." some files put in front."""
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        with open(file, "rb") as start:
+            pointer = start.read(40).startswith(b"version https://git-lfs")
+        hint = "a git-lfs pointer, not the weights: run git lfs pull" if pointer else f"not a safetensors file: {error}"
+        raise CheckpointError(f"{file} is {hint}") from None
+    return {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+
+
+def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="checkpoint") -> dict[str, torch.Tensor]:
+    """Walk the name table: Hugging Face's tensors -> ours, each checked against the shape the model expects.
+
+    Raises CheckpointError for a tensor that is missing, unexpected, of another shape, not floating point, not finite,
+    and for a head that differs from the token embedding in a tied model.
+    """
+    tensors = dict(tensors)
+    state = {}
+    tied_copy = tensors.pop("lm_head.weight", None) if "lm_head.weight" not in shapes else None
+    if tied_copy is not None and not torch.equal(tied_copy, tensors.get("wte.weight", torch.empty(0))):
+        raise CheckpointError(f"{file}: lm_head.weight differs from wte.weight, but the config ties them")
+    for theirs, ours, transpose in _table_rows(n_layer):
+        tensor = tensors.pop(theirs, None)
+        if ours is None or (ours == "lm_head.weight" and ours not in shapes):
+            continue
+        if tensor is None:
+            raise CheckpointError(f"{file}: tensor {theirs} is missing")
+        names = ours if isinstance(ours, tuple) else (ours,)
+        expected = (len(names) * shapes[names[0]][0], *shapes[names[0]][1:])
+        expected = expected[::-1] if transpose else expected
+        if tuple(tensor.shape) != expected:
+            raise CheckpointError(f"{file}: tensor {theirs} has shape {tuple(tensor.shape)}, expected {expected}")
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{file}: tensor {theirs} holds {tensor.dtype}, expected floating point numbers")
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{file}: tensor {theirs} holds nan or inf")
+        tensor = tensor.t() if transpose else tensor
+        state.update(zip(names, (part.contiguous() for part in tensor.chunk(len(names))), strict=True))
+    if tensors:
+        raise CheckpointError(f"{file}: unexpected tensor {sorted(tensors)[0]}, {len(tensors)} in all")
+    return state
+
+
+def to_hugging_face(state: dict[str, torch.Tensor], n_layer: int) -> dict[str, torch.Tensor]:
+    """The name table the other way round: our tensors -> Hugging Face's, contiguous and ready to save."""
+    tensors = {}
+    for theirs, ours, transpose in _table_rows(n_layer):
+        if ours is None or (ours == "lm_head.weight" and ours not in state):
+            continue
+        tensor = torch.cat([state[name] for name in ours]) if isinstance(ours, tuple) else state[ours]
+        prefix = "" if theirs.startswith("lm_head") else "transformer."
+        tensors[prefix + theirs] = (tensor.t() if transpose else tensor).detach().cpu().contiguous()
+    return tensors
+
+
+def _table_rows(n_layer: int):
+    """The name table with {i} written out for every layer."""
+    for theirs, ours, transpose in NAME_TABLE:
+        for i in range(n_layer if "{i}" in theirs else 1):
+            filled = tuple(name.format(i=i) for name in ours) if isinstance(ours, tuple) else ours and ours.format(i=i)
+            yield theirs.format(i=i), filled, transpose
+
+
+# --- save ------------------------------------------------------------------------------------------------------------
+
+
+def save_model(model: GPT2, directory: str | Path, tokenizer: Tokenizer | None = None) -> None:
+    """Write config.json and model.safetensors (and vocab.json, merges.txt) that `load_model` and transformers load.
+
+    The weights appear under their name only once they are complete on disk.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = to_hugging_face(model.state_dict(), model.config.n_layer)
+    if tokenizer is not None:
+        tokenizer.save(directory)
+    unfinished = directory / (WEIGHTS_FILE + ".tmp")
+    save_file(tensors, unfinished, metadata={"format": "pt"})
+    (directory / CONFIG_FILE).write_text(json.dumps(config_json(model), indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, directory / WEIGHTS_FILE)
+
+
+def config_json(model: GPT2) -> dict:
+    """The fields of config.json, Hugging Face's own included."""
+    dtype = str(model.token_embedding.weight.dtype).removeprefix("torch.")
+    fields = {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2", "dtype": dtype}
+    return fields | dataclasses.asdict(model.config)
