@@ -1,0 +1,142 @@
+"""Perplexity with a sliding window: one loss per token, and every way of averaging them.
+
+A text is longer than the context, so it is cut into windows. With stride < window they overlap: a window's first
+tokens are only context, and its last `stride` are scored (the lecture sets the labels of the others to -100).
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .gpt2 import GPT2
+from .loss import cross_entropy
+
+
+class Window(NamedTuple):
+    """Tokens begin..end-1 are read; of these, first_target..end-1 are scored. `n_new` is the lecture's trg_len."""
+
+    begin: int
+    end: int
+    n_new: int  # tokens that no earlier window has read
+
+    @property
+    def first_target(self) -> int:
+        return max(self.begin + 1, self.end - self.n_new)  # the first token of a window has no predecessor in it
+
+
+def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
+    """The lecture's loop over begin_loc, end_loc and trg_len. It ends with the first window that reaches the end.
+
+    With stride < window every token but the first is a target in exactly one window. With stride = window the windows
+    only touch, and the token behind each seam is never scored; published numbers are made that way, too.
+    Raises ValueError for fewer than two tokens, window < 2, stride < 1, or stride > window, which would leave holes.
+    """
+    if n_tokens < 2:
+        raise ValueError(f"the text has {n_tokens} tokens; at least 2 are needed to score one")
+    if window < 2:
+        raise ValueError(f"window must be at least 2, got {window}")
+    if not 1 <= stride <= window:
+        raise ValueError(f"stride must be between 1 and window={window}, got {stride}")
+    windows = []
+    read = 0
+    for begin in range(0, n_tokens, stride):
+        end = min(begin + window, n_tokens)
+        windows.append(Window(begin, end, end - read))
+        read = end
+        if end == n_tokens:
+            break
+    # A last window of a single token, possible at stride = window, has nothing to predict.
+    return [window for window in windows if window.first_target < window.end]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The ledger: nll (N,) float64, the loss of each token in nats, nan where it was not scored."""
+
+    nll: np.ndarray
+    windows: list[Window]
+
+    @property
+    def n_scored(self) -> int:
+        return int(np.isfinite(self.nll).sum())
+
+    @property
+    def perplexity(self) -> float:
+        """exp(Σ nll / n_scored): every scored token weighs the same."""
+        return math.exp(np.nansum(self.nll) / self.n_scored)
+
+    @property
+    def window_mean_perplexity(self) -> float:
+        """The lecture's number: exp of the mean of the windows' means. A short last window weighs as much as a full."""
+        return math.exp(np.mean(self._window_means()))
+
+    @property
+    def docs_perplexity(self) -> float:
+        """Today's Hugging Face documentation: the windows' means weighted by trg_len - 1.
+
+        Right for the first window, whose first token has no predecessor; one too few for every other. nan where the
+        weights are all 0.
+        """
+        weights = np.array([window.n_new - 1 for window in self.windows])
+        return math.exp(weights @ self._window_means() / weights.sum()) if weights.any() else math.nan
+
+    def word_perplexity(self, n_words: int) -> float:
+        """exp(Σ nll / n_words), the unit of papers with word-level vocabularies."""
+        return math.exp(np.nansum(self.nll) / _positive("n_words", n_words))
+
+    def bits_per_byte(self, n_bytes: int) -> float:
+        """Σ nll / (ln 2 · n_bytes): does not depend on the tokenizer. n_bytes is the UTF-8 length of the text."""
+        return float(np.nansum(self.nll)) / math.log(2) / _positive("n_bytes", n_bytes)
+
+    def _window_means(self) -> np.ndarray:
+        return np.array([self.nll[window.first_target : window.end].mean() for window in self.windows])
+
+
+def _positive(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return value
+
+
+@torch.no_grad()
+def score(
+    model: GPT2, tokens: list[int], window: int | None = None, stride: int | None = None, batch_size: int | None = None
+) -> Scores:
+    """Score a text, token by token. window None = the context length, stride None = half a window.
+
+    batch_size windows go through the model at once (None = as many as make 4096 tokens); the answer does not depend
+    on it beyond rounding. Logits are computed only where they are scored.
+    Raises ValueError as `sliding_windows` does, and for a window beyond the context or a batch_size below 1.
+    """
+    n_positions = model.config.n_positions
+    window = n_positions if window is None else window
+    if window > n_positions:
+        raise ValueError(f"window must be at most the context length n_positions={n_positions}, got {window}")
+    stride = max(1, window // 2) if stride is None else stride
+    windows = sliding_windows(len(tokens), window, stride)
+    batch_size = max(1, 4096 // window) if batch_size is None else _positive("batch_size", batch_size)
+
+    tokens = torch.as_tensor(tokens, dtype=torch.int64)
+    nll = np.full(len(tokens), np.nan)
+    for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", unit=" batches", leave=False, delay=2):
+        rows = torch.stack([tokens[w.begin : w.end] for w in batch]).to(model.token_embedding.weight.device)
+        n_targets = batch[0].end - batch[0].first_target
+        hidden = model.hidden(rows)[:, -n_targets - 1 : -1]  # position t - 1 predicts token t
+        losses = cross_entropy(model.logits(hidden), rows[:, -n_targets:], reduction="none")
+        for w, row in zip(batch, losses.double().cpu().numpy(), strict=True):
+            nll[w.first_target : w.end] = row
+    return Scores(nll, windows)
+
+
+def _same_shape(windows: list[Window], batch_size: int) -> list[list[Window]]:
+    """Consecutive windows of one length with as many targets, up to batch_size together."""
+    batches = []
+    for _, group in groupby(windows, key=lambda w: (w.end - w.begin, w.end - w.first_target)):
+        group = list(group)
+        batches += [group[first : first + batch_size] for first in range(0, len(group), batch_size)]
+    return batches
