@@ -1,0 +1,260 @@
+"""The command line: python -m minigpt COMMAND [--source tiny] ...
+
+Exit codes: 0 fine, 1 a claim or comparison failed, 2 bad input (one sentence on stderr), 130 interrupted.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from . import plots
+from .data import documentation_corpus, hold_out_tail, read_text, read_token_file, write_token_file
+from .generation import stream
+from .gpt2 import GPT2, GPT2Config
+from .perplexity import score
+from .pretrained import WEIGHTS_FILE, download, find_checkpoint, load_model, load_tokenizer, save_model
+from .tokenizer import Tokenizer
+from .tour import run_tour
+from .train import TrainConfig, induction_gap, train
+from .verify import compare
+
+# name -> vocabulary, shape of the model, training. "tiny" remakes weights/tiny.
+NO_DROPOUT = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+TRAIN_PRESETS = {
+    "tiny": (4096, dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT), TrainConfig()),
+    "smoke": (
+        512,
+        dict(n_positions=64, n_embd=64, n_layer=2, n_head=4, **NO_DROPOUT),
+        TrainConfig(steps=60, batch_size=16, context=64, warmup_steps=10, evaluate_every=30),
+    ),
+}
+
+EPILOG = """\
+a first walk:
+  python -m minigpt tour                               the lecture, start to end, every number checked
+  python -m minigpt generate "Return the" --temperature 0.8 --seed 1
+  python -m minigpt perplexity --text README.md        three perplexities of one text
+  python -m minigpt download gpt2                      OpenAI's weights, for --source gpt2
+  python -m minigpt COMMAND --help                     what a command does and takes
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    for output in (sys.stdout, sys.stderr):  # a pipe on a machine set to ASCII must not end in a traceback
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(encoding="utf-8", errors="replace")
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output, head perhaps, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"minigpt: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nminigpt: interrupted", file=sys.stderr)
+        return 130
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m minigpt",
+        description="GPT-2 written by hand, to be read beside a lecture. Everything but `download` works offline.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def command(name, function, help, **details):
+        sub = commands.add_parser(name, help=help, description=help + ".", **details)
+        sub.set_defaults(command=function)
+        return sub
+
+    def add_source(sub):
+        sub.add_argument("--source", default="tiny", help="tiny, a checkpoint folder, or a hub name such as gpt2")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        sub.add_argument("--device", default=device, help="where to compute (default here: %(default)s)")
+
+    def add_json(sub):
+        sub.add_argument("--json", action="store_true", help="print data instead of text")
+
+    sub = command("tour", tour_command, "Walk through the lecture on a real model and check every claim")
+    sub.add_argument("--source", default="tiny", help="tiny, a checkpoint folder, or a hub name such as gpt2")
+    add_json(sub)
+
+    sub = command("generate", generate_command, "Continue a text, token by token")
+    sub.add_argument("prompt", metavar="PROMPT", help="the text to continue")
+    add_source(sub)
+    sub.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="at most N tokens (default 100)")
+    sampling = sub.add_argument_group("sampling", "greedy decoding unless one of these is given")
+    sampling.add_argument("--temperature", type=float, metavar="T", help="below 1 bolder, above 1 more varied")
+    sampling.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
+    sampling.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that add up to P")
+    sampling.add_argument("--seed", type=int, metavar="SEED", help="the same seed draws the same text")
+    add_json(sub)
+
+    sub = command("perplexity", perplexity_command, "Measure how well a model predicts a text, averaged three ways")
+    sub.add_argument("--text", required=True, metavar="FILE", help="a text file in UTF-8")
+    add_source(sub)
+    sub.add_argument("--window", type=int, metavar="W", help="tokens read at once (default: the context length)")
+    sub.add_argument("--stride", type=int, metavar="S", help="tokens from one window to the next (default: W / 2)")
+    add_json(sub)
+
+    sub = command("train", train_command, "Train a tokenizer and a model from nothing")
+    sub.add_argument("--out", required=True, metavar="FOLDER", help="where the checkpoint, metrics.csv, loss.png go")
+    sub.add_argument(
+        "--text", nargs="+", metavar="FILE", help="text files in UTF-8 (default: the documentation installed here)"
+    )
+    sub.add_argument("--preset", choices=sorted(TRAIN_PRESETS), default="tiny", help="size and length (default tiny)")
+    sub.add_argument("--steps", type=int, metavar="N", help="train for N steps instead of the preset's")
+    sub.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the weights and the batches (default 0)")
+
+    sub = command("download", download_command, "Fetch a model from the Hugging Face hub (mirrors: set HF_ENDPOINT)")
+    sub.add_argument("name", metavar="NAME", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2 or owner/name")
+
+    sub = command("verify", verify_command, "Compare a checkpoint, ours against Hugging Face's transformers")
+    add_source(sub)
+    add_json(sub)
+    return parser
+
+
+def tour_command(options) -> int:
+    claims = run_tour(options.source, quiet=options.json)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(claim) for claim in claims], indent=2, ensure_ascii=False))
+    return 0 if all(claim.ok for claim in claims) else 1
+
+
+def generate_command(options) -> int:
+    model, tokenizer = _load(options)
+    prompt = tokenizer.encode(options.prompt)
+    if not prompt:
+        raise ValueError("PROMPT is empty: give at least one character to continue")
+    settings = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    new = stream(model, prompt, options.max_new_tokens, do_sample=bool(settings), **settings)
+    if options.json:
+        ids = list(new)
+        print(json.dumps({"prompt": options.prompt, "text": tokenizer.decode(ids), "tokens": ids}, ensure_ascii=False))
+        return 0
+    print(options.prompt, end="", flush=True)
+    for text in tokenizer.decode_stream(new):
+        print(text, end="", flush=True)
+    print()
+    return 0
+
+
+def perplexity_command(options) -> int:
+    text = read_text(options.text)
+    model, tokenizer = _load(options)
+    tokens = tokenizer.encode(text)
+    scores = score(model, tokens, options.window, options.stride)
+    n_words, n_bytes = len(text.split()), len(text.encode())
+    numbers = {
+        "tokens": len(tokens),
+        "windows": len(scores.windows),
+        "scored": scores.n_scored,
+        "perplexity": scores.perplexity,
+        "window_mean_perplexity": scores.window_mean_perplexity,
+        "docs_perplexity": scores.docs_perplexity,
+        "word_perplexity": scores.word_perplexity(n_words) if n_words else None,
+        "bits_per_byte": scores.bits_per_byte(n_bytes),
+    }
+    if options.json:
+        print(json.dumps(numbers))
+        return 0
+    print(f"{len(tokens)} tokens, {scores.n_scored} scored in {len(scores.windows)} windows")
+    for name, meaning in [
+        ("perplexity", "exact: every scored token weighs the same"),
+        ("window_mean_perplexity", "the lecture's: mean of the windows' means"),
+        ("docs_perplexity", "today's Hugging Face documentation's"),
+        ("word_perplexity", f"per word, {n_words} of them"),
+        ("bits_per_byte", f"{n_bytes} bytes of UTF-8"),
+    ]:
+        value = "-" if numbers[name] is None else f"{numbers[name]:.4f}"
+        print(f"{name:24} {value:>14}   {meaning}")
+    return 0
+
+
+def train_command(options) -> int:
+    vocab_size, shape, config = TRAIN_PRESETS[options.preset]
+    config = dataclasses.replace(config, seed=options.seed, steps=options.steps or config.steps)
+    directory = Path(options.out)
+    if (directory / WEIGHTS_FILE).exists():
+        raise ValueError(f"{directory} already holds a model; give --out another folder")
+    if options.text:
+        training, held_out = zip(*(hold_out_tail(read_text(file)) for file in options.text), strict=True)
+    else:
+        training, held_out = ([document.text for document in part] for part in documentation_corpus())
+    directory.mkdir(parents=True, exist_ok=True)
+
+    tokenizer = Tokenizer.train(training, vocab_size)
+    write_token_file(training, tokenizer, directory / "train.npy")
+    write_token_file(held_out, tokenizer, directory / "held_out.npy")
+    tokens, held_out_tokens = read_token_file(directory / "train.npy"), read_token_file(directory / "held_out.npy")
+    print(f"{len(tokens):,} tokens to train on, {len(held_out_tokens):,} held out, vocabulary {tokenizer.vocab_size}")
+
+    torch.manual_seed(config.seed)
+    end = tokenizer.eos_id
+    model = GPT2(GPT2Config(vocab_size=tokenizer.vocab_size, bos_token_id=end, eos_token_id=end, **shape))
+    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters; Ctrl-C ends early and saves")
+
+    def keep(history):
+        save_model(model, directory, tokenizer)
+        plots.plot_losses(history).savefig(directory / "loss.png", dpi=120)
+
+    history = train(model, tokens, held_out_tokens, config, directory, keep)
+    if not history:
+        raise ValueError(f"interrupted before the first step: nothing was written to {directory}")
+    scores = score(model, held_out_tokens.astype("int64"))
+    n_bytes = sum(len(text.encode()) for text in held_out)
+    gap = induction_gap(model, tokenizer.vocab_size, length=shape["n_positions"] // 2)
+    print(f"held out: {scores.perplexity:.2f} perplexity, {scores.bits_per_byte(n_bytes):.4f} bits per byte")
+    print(f"induction gap: {gap:.3f} nats; checkpoint, metrics.csv and loss.png are in {directory}")
+    return 0
+
+
+def download_command(options) -> int:
+    print(download(options.name))
+    return 0
+
+
+def verify_command(options) -> int:
+    directory = find_checkpoint(options.source)
+    comparisons = []
+    for dtype in (torch.float64, torch.float32):
+        comparisons += compare(load_model(directory, options.device, dtype), directory)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(comparison) | {"ok": comparison.ok} for comparison in comparisons]))
+    else:
+        print(f"{'quantity':22} {'dtype':8} {'difference':>10}  {'bar':>7}")
+        for c in comparisons:
+            print(f"{c.quantity:22} {c.dtype:8} {c.difference:10.1e}  {c.bar:7.0e}  {'✓' if c.ok else '✗'}")
+    return 0 if all(comparison.ok for comparison in comparisons) else 1
+
+
+def _load(options):
+    try:
+        device = torch.device(options.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {options.device} cannot be used here: {str(error).splitlines()[0]}") from None
+    return load_model(options.source, device, attention="sdpa"), load_tokenizer(options.source)
