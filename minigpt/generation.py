@@ -68,8 +68,9 @@ def generate(
     an id out of range, or a prompt longer than the context.
     """
     choose = _chooser(do_sample, temperature, top_k, top_p, seed, len(prompts))
+    steps = _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache)
     answers = [list(prompt) for prompt in prompts]
-    for row, token in _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache):
+    for row, token in steps:
         answers[row].append(token)
     return answers
 

@@ -63,7 +63,7 @@ class Scores:
 
     @property
     def n_scored(self) -> int:
-        return int(np.isfinite(self.nll).sum())
+        return int((~np.isnan(self.nll)).sum())
 
     @property
     def perplexity(self) -> float:
@@ -111,7 +111,8 @@ def score(
 
     batch_size windows go through the model at once (None = as many as make 4096 tokens); the answer does not depend
     on it beyond rounding. Logits are computed only where they are scored.
-    Raises ValueError as `sliding_windows` does, and for a window beyond the context or a batch_size below 1.
+    Raises ValueError as `sliding_windows` does, and for a window beyond the context or a batch_size below 1;
+    FloatingPointError for a loss that is no number, instead of leaving it out of the average.
     """
     n_positions = model.config.n_positions
     window = n_positions if window is None else window
@@ -128,6 +129,10 @@ def score(
         n_targets = batch[0].end - batch[0].first_target
         hidden = model.hidden(rows)[:, -n_targets - 1 : -1]  # position t - 1 predicts token t
         losses = cross_entropy(model.logits(hidden), rows[:, -n_targets:], reduction="none")
+        if not losses.isfinite().all():
+            raise FloatingPointError(
+                f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"
+            )
         for w, row in zip(batch, losses.double().cpu().numpy(), strict=True):
             nll[w.first_target : w.end] = row
     return Scores(nll, windows)

@@ -131,11 +131,12 @@ def train(
             interrupted = True
         if recent and not math.isfinite(recent[-1]):
             raise FloatingPointError(f"the loss is {recent[-1]} at step {step}: lower the learning rate")
-        if recent and (interrupted or (step + 1) % config.evaluate_every == 0 or step + 1 == config.steps):
+        done = step if interrupted else step + 1
+        if recent and (interrupted or done % config.evaluate_every == 0 or done == config.steps):
             record = Record(
-                step=step + 1,
-                tokens=(step + 1) * config.batch_size * config.context,
-                learning_rate=learning_rate_at(step, config),
+                step=done,
+                tokens=done * config.batch_size * config.context,
+                learning_rate=learning_rate_at(done - 1, config),
                 train_loss=sum(recent) / len(recent),
                 held_out_loss=evaluate(model, held_out, config.context),
                 seconds=time.perf_counter() - start,
