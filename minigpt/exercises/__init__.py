@@ -1,0 +1,25 @@
+"""Checks for the notebooks' exercises: write a function, call `check("its name", function)`, get ✓ or a hint.
+
+An exercise is a right answer, some inputs, and the mistakes people make, each with its hint. A wrong answer is
+compared with every known mistake; the one that gives the same results names what went wrong.
+"""
+
+from collections.abc import Callable
+
+from . import lesson_01, lesson_02, lesson_03, lesson_04, lesson_05, lesson_08
+from .checking import Exercise, find_hint
+
+LESSONS = (lesson_01, lesson_02, lesson_03, lesson_04, lesson_05, lesson_08)
+EXERCISES: dict[str, Exercise] = {name: exercise for lesson in LESSONS for name, exercise in lesson.EXERCISES.items()}
+
+
+def check(name: str, answer: Callable) -> bool:
+    """Try an answer on every input of an exercise; print ✓, or ✗ with a hint. Returns whether it was right.
+
+    Raises ValueError for the name of no exercise. Never raises for a wrong answer: a notebook runs on.
+    """
+    if name not in EXERCISES:
+        raise ValueError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")
+    hint = find_hint(EXERCISES[name], answer)
+    print(f"✓ {name}" if hint is None else f"✗ {name}: {hint}")
+    return hint is None

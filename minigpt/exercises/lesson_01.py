@@ -1,0 +1,46 @@
+"""Review GPT: the shift, and logits made probabilities."""
+
+import torch
+
+from .checking import Exercise, numbers
+
+EXERCISES = {
+    "shift": Exercise(
+        "Return (logits, labels) so that position t of the one belongs to position t of the other.",
+        lambda logits, labels: (logits[:, :-1], labels[:, 1:]),
+        [(numbers(2, 5, 7), torch.arange(10).view(2, 5)), (numbers(1, 2, 3), torch.tensor([[4, 5]]))],
+        [
+            (lambda x, y: (x, y), "nothing was shifted: the model is asked to predict the token it is reading."),
+            (
+                lambda x, y: (x[:, 1:], y[:, :-1]),
+                "shifted the wrong way round: this pairs each position with the token *before* it, and the past is "
+                "no riddle. Logits lose their last position, labels their first.",
+            ),
+            (
+                lambda x, y: (x[:, :-1], y[:, :-1]),
+                "both were cut at the same end, so they still stand side by side unshifted. Labels lose their first.",
+            ),
+        ],
+    ),
+    "next_token_probabilities": Exercise(
+        "From hidden states (B, T, C) and the embedding (V, C), return the (B, V) probabilities of the token after "
+        "the last position.",
+        lambda hidden, embedding: (hidden[:, -1] @ embedding.T).softmax(-1),
+        [(numbers(2, 3, 4), numbers(6, 4, seed=1)), (numbers(6, 2, 5), numbers(6, 5, seed=1))],
+        [
+            (lambda h, e: h[:, -1] @ e.T, "these are logits: scores that do not add up to 1. Softmax is missing."),
+            (
+                lambda h, e: (h[:, -1] @ e.T).softmax(0),
+                "softmax ran over the batch: the *rows* must each add up to 1, so it belongs on the last dimension.",
+            ),
+            (
+                lambda h, e: (h[:, 0] @ e.T).softmax(-1),
+                "this is the first position, which has seen one token. The last one has seen them all.",
+            ),
+            (
+                lambda h, e: (h @ e.T).softmax(-1),
+                "these are the probabilities of every position, (B, T, V). Only the last one is asked for.",
+            ),
+        ],
+    ),
+}

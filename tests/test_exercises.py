@@ -1,0 +1,82 @@
+"""Every solution passes, every blank fails, and every planted mistake gets the hint that names it."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from minigpt.exercises import EXERCISES, check
+from minigpt.exercises.checking import find_hint
+
+SOLUTIONS = Path(__file__).parent.parent / "notebooks" / "solutions"
+MISTAKES = [(name, number) for name, exercise in EXERCISES.items() for number in range(len(exercise.mistakes))]
+
+
+def solutions():
+    found = {}
+    for file in sorted(SOLUTIONS.glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"solutions_{file.stem}", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found |= {name: getattr(module, name) for name in EXERCISES if hasattr(module, name)}
+    return found
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return solutions()
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_passes(name, answers, capsys):
+    assert check(name, answers[name])
+    assert capsys.readouterr().out == f"✓ {name}\n"
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_blank_fails_and_is_told_the_task(name, capsys):
+    def blank(*inputs): ...
+
+    assert not check(name, blank)
+    assert EXERCISES[name].task in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name, number", MISTAKES)
+def test_a_mistake_gets_its_own_hint(name, number):
+    wrong, hint = EXERCISES[name].mistakes[number]
+    assert find_hint(EXERCISES[name], wrong) == hint
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_two_typical_mistakes_are_known(name):
+    assert len({hint for _, hint in EXERCISES[name].mistakes}) >= 2
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_another_wrong_answer_sees_what_was_expected(name, capsys):
+    assert not check(name, lambda *inputs: "nonsense")
+    out = capsys.readouterr().out
+    assert "expected\n" in out and "got\nnonsense" in out
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_answer_that_raises_is_shown_and_does_not_stop_the_notebook(name, capsys):
+    def raising(*inputs):
+        raise RuntimeError("shapes do not fit")
+
+    assert not check(name, raising)
+    assert "RuntimeError: shapes do not fit" in capsys.readouterr().out
+
+
+def test_inputs_are_not_changed_by_an_answer():
+    def vandal(logits, labels):
+        logits.zero_()
+        return logits[:, :-1], labels[:, 1:]
+
+    find_hint(EXERCISES["shift"], vandal)
+    assert EXERCISES["shift"].inputs[0][0].abs().sum() > 0
+
+
+def test_an_unknown_exercise_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match="'shfit'.*shift"):
+        check("shfit", lambda: None)
