@@ -1,0 +1,62 @@
+"""Shared fixtures. Data sets are found through $MINIGPT_DATA, OpenAI's weights through load_model's own search."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="the full number of random cases, not a fifth of it")
+
+
+@pytest.fixture
+def full(request):
+    return request.config.getoption("--full")
+
+
+@pytest.fixture(scope="session")
+def data():
+    """The folder with gpt2/ (vocab.json, merges.txt) and wikitext2/ (test.txt)."""
+    folder = os.environ.get("MINIGPT_DATA")
+    if not folder:
+        pytest.skip("MINIGPT_DATA is not set: GPT-2's tokenizer files and WikiText-2 are not part of the repository")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def gpt2_tokenizer(data):
+    from minigpt import Tokenizer
+
+    return Tokenizer.load(data / "gpt2")
+
+
+@pytest.fixture(scope="session")
+def wikitext(data):
+    from minigpt.data import read_text
+
+    return read_text(data / "wikitext2" / "test.txt")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder():
+    from minigpt.pretrained import find_checkpoint
+
+    return find_checkpoint("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    from minigpt import load_model
+
+    return load_model("tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    from minigpt import load_tokenizer
+
+    return load_tokenizer("tiny")

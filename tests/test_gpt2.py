@@ -1,0 +1,281 @@
+"""Our GPT-2 against Hugging Face's: random configurations, every parameter random, float64 and float32."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from oracle import GRADIENT_BAR, LOGIT_BAR, LOSS_BAR, pair, relative
+
+from minigpt import GPT2, GPT2Config
+from minigpt.gpt2 import ACTIVATIONS, PRESETS, gelu_tanh, position_ids_for
+from minigpt.loss import next_token_loss
+
+SEEDS = range(20)
+ATTENTION = pytest.mark.parametrize("attention", ["explicit", "sdpa"])
+DTYPE = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+def padded_batch(config, seed, rows=3):
+    """Tokens and masks: one row whole, one padded on the left, one on the right."""
+    generator = torch.Generator().manual_seed(seed)
+    n = min(config.n_positions, 17)
+    tokens = torch.randint(config.vocab_size, (rows, n), generator=generator)
+    mask = torch.ones_like(tokens)
+    mask[1, : n // 3] = 0
+    mask[2, -(n // 4) :] = 0
+    return tokens, mask
+
+
+@ATTENTION
+@DTYPE
+@pytest.mark.parametrize("seed", SEEDS)
+def test_logits_loss_and_gradients(seed, dtype, attention):
+    ours, theirs = pair(seed, dtype, attention)
+    tokens, _ = padded_batch(ours.config, seed)
+    mine, expected = ours(tokens), theirs(tokens).logits
+    assert relative(mine, expected) < LOGIT_BAR[dtype]
+    loss = next_token_loss(mine, tokens)
+    # The loss inside transformers is float32 whatever the model: take the logits and torch's own function.
+    reference = F.cross_entropy(expected[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    assert (loss - reference).abs() < LOSS_BAR[dtype]
+    loss.backward()
+    reference.backward()
+    theirs_by_ours = twin_gradients(ours, theirs)
+    largest = max(gradient.abs().max() for gradient in theirs_by_ours.values())
+    for name, parameter in ours.named_parameters():
+        difference = (parameter.grad - theirs_by_ours[name]).abs().max() / largest
+        assert difference < GRADIENT_BAR[dtype], f"gradient of {name}: {difference:.1e}"
+
+
+def twin_gradients(ours, theirs):
+    """Hugging Face's gradients under our names, through the same table as the weights."""
+    from minigpt.pretrained import from_hugging_face
+
+    shapes = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
+    gradients = {name.removeprefix("transformer."): p.grad for name, p in theirs.named_parameters()}
+    return from_hugging_face(gradients, shapes, ours.config.n_layer)
+
+
+@ATTENTION
+@DTYPE
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_padded_batches(seed, dtype, attention):
+    ours, theirs = pair(seed, dtype, attention)
+    tokens, mask = padded_batch(ours.config, seed)
+    expected = theirs(tokens, attention_mask=mask, position_ids=position_ids_for(mask, 0, tokens)).logits
+    mine = ours(tokens, attention_mask=mask)
+    real = mask.bool()
+    assert relative(mine[real], expected[real]) < LOGIT_BAR[dtype]
+    # Each row is what it would be alone, without its pads.
+    for row in range(len(tokens)):
+        alone = ours(tokens[row][real[row]][None])
+        assert relative(mine[row][real[row]], alone[0]) < LOGIT_BAR[dtype]
+
+
+@ATTENTION
+@DTYPE
+@pytest.mark.parametrize("seed", SEEDS)
+@torch.no_grad()
+def test_cached_in_any_chunks(seed, dtype, attention):
+    ours, theirs = pair(seed, dtype, attention)
+    tokens, mask = padded_batch(ours.config, seed)
+    tokens, mask = tokens[:2], mask[:2]  # whole and left-padded: what decoding meets
+    n = tokens.size(1)
+    expected = theirs(tokens, attention_mask=mask, position_ids=position_ids_for(mask, 0, tokens)).logits
+    cuts = sorted(torch.randint(1, n, (3,), generator=torch.Generator().manual_seed(seed)).tolist())
+    cache = ours.new_cache(batch_size=2, capacity=n)
+    chunks = []
+    for begin, end in zip([0, *cuts], [*cuts, n], strict=True):
+        if begin < end:
+            chunks.append(ours(tokens[:, begin:end], attention_mask=mask[:, :end], cache=cache))
+            assert cache.length == end
+    real = mask.bool()
+    assert relative(torch.cat(chunks, dim=1)[real], expected[real]) < LOGIT_BAR[dtype]
+
+
+@ATTENTION
+@torch.no_grad()
+def test_the_cache_is_really_read(attention):
+    ours, _ = pair(1, attention=attention)
+    last = []
+    for first_token in (3, 4):
+        cache = ours.new_cache(1, 8)
+        for token in (first_token, 5, 6):
+            logits = ours(torch.tensor([[token]]), cache=cache)
+        last.append(logits)
+    assert (last[0] - last[1]).abs().max() > 1e-3
+
+
+@ATTENTION
+@torch.no_grad()
+def test_future_and_padded_tokens_change_nothing(attention):
+    ours, _ = pair(5, attention=attention)
+    tokens, mask = padded_batch(ours.config, 5)
+    changed = tokens.clone()
+    changed[0, -1] = (tokens[0, -1] + 1) % ours.config.vocab_size
+    assert torch.equal(ours(tokens)[:, :-1], ours(changed)[:, :-1])
+    assert not torch.equal(ours(tokens)[0, -1], ours(changed)[0, -1])
+    other_pads = torch.where(mask.bool(), tokens, (tokens + 7) % ours.config.vocab_size)
+    assert torch.equal(ours(tokens, mask)[mask.bool()], ours(other_pads, mask)[mask.bool()])
+
+
+def test_positions_follow_the_mask():
+    mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0]])
+    tokens = torch.zeros(3, 4, dtype=torch.long)
+    assert position_ids_for(mask, 0, tokens).tolist() == [[0, 1, 2, 3], [0, 0, 0, 1], [0, 1, 1, 1]]
+    assert position_ids_for(mask, 3, tokens[:, :1]).tolist() == [[3], [1], [1]]
+    assert position_ids_for(None, 5, tokens[:, :2]).tolist() == [[5, 6]] * 3
+
+
+def test_gelu_is_the_tanh_formula():
+    x = torch.linspace(-6, 6, 1001, dtype=torch.float64)
+    formula = 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    assert (gelu_tanh(x) - formula).abs().max() < 1e-14
+    assert 1e-4 < (F.gelu(x) - formula).abs().max() < 5e-4  # the other GELU is another function
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_equal_hugging_faces(name):
+    from transformers.activations import ACT2FN
+
+    x = torch.linspace(-6, 6, 1001, dtype=torch.float64)
+    assert (ACTIVATIONS[name](x) - ACT2FN[name](x)).abs().max() < 1e-14
+
+
+# Parameters of the published models, as transformers counts them.
+N_PARAMETERS = {
+    "distilgpt2": 81_912_576,
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_the_published_sizes(name):
+    with torch.device("meta"):
+        model = GPT2(GPT2Config.preset(name))
+    assert sum(parameter.numel() for parameter in model.parameters()) == N_PARAMETERS[name]
+
+
+def test_initialisation_follows_its_table():
+    torch.manual_seed(0)
+    model = GPT2(GPT2Config(vocab_size=500, n_positions=400, n_embd=256, n_layer=8, n_head=4, initializer_range=0.05))
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert (parameter == 0).all(), name
+        elif "norm" in name:
+            assert (parameter == 1).all(), name
+        else:
+            into_stream = name.endswith(("attention.output.weight", "mlp.down.weight"))
+            expected = 0.05 / math.sqrt(16) if into_stream else 0.05
+            assert abs(parameter.std() / expected - 1) < 0.02 and abs(parameter.mean()) < 0.05 * expected, name
+
+
+def test_fresh_model_guesses_uniformly():
+    torch.manual_seed(0)
+    model = GPT2(GPT2Config(vocab_size=1000, n_positions=32, n_embd=64, n_layer=2, n_head=2)).eval()
+    tokens = torch.randint(1000, (4, 32))
+    assert abs(next_token_loss(model(tokens), tokens).item() - math.log(1000)) < 0.1
+
+
+def test_dropout_only_in_training():
+    torch.manual_seed(0)
+    model = GPT2(GPT2Config(vocab_size=50, n_positions=16, n_embd=32, n_layer=2, n_head=2))
+    tokens = torch.randint(50, (2, 16))
+    model.train()
+    assert not torch.equal(model(tokens), model(tokens))
+    model.eval()
+    assert torch.equal(model(tokens), model(tokens))
+
+
+@DTYPE
+def test_dropout_with_the_same_seed_equals_hugging_face(dtype):
+    ours, theirs = pair(2, dtype, resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3)
+    tokens, _ = padded_batch(ours.config, 2)
+    ours.train()
+    theirs.train()
+    torch.manual_seed(11)
+    mine = ours(tokens)
+    torch.manual_seed(11)
+    assert relative(mine, theirs(tokens).logits) < LOGIT_BAR[dtype]
+
+
+def test_tied_head_is_one_weight_and_untied_head_another():
+    shape = dict(vocab_size=30, n_positions=8, n_embd=8, n_layer=1, n_head=1)
+    tied = GPT2(GPT2Config(**shape))
+    untied = GPT2(GPT2Config(**shape, tie_word_embeddings=False))
+    assert tied.lm_head is None and "lm_head.weight" not in tied.state_dict()
+    hidden = torch.randn(2, 8)
+    assert torch.equal(tied.logits(hidden), hidden @ tied.token_embedding.weight.T)
+    assert torch.equal(untied.logits(hidden), hidden @ untied.lm_head.weight.T)
+
+
+def tiny_gpt2(**changes):
+    return GPT2(GPT2Config(**dict(vocab_size=10, n_positions=6, n_embd=8, n_layer=1, n_head=2) | changes)).eval()
+
+
+def long(*rows):
+    return torch.tensor(rows, dtype=torch.long)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda m: m(long([1, 2], [3, 10])), r"token id 10 at row 1, column 1 is outside 0..9 \(vocab_size=10\)"),
+        (lambda m: m(long([-1, 2])), "token id -1 at row 0, column 0"),
+        (lambda m: m(long([0] * 7)), r"position id 6 at row 0, column 6 is outside 0..5 \(n_positions=6\)"),
+        (lambda m: m(long([1, 2]), position_ids=long([0, 6])), "position id 6"),
+        (lambda m: m(long([1, 2]), position_ids=long([0])), r"position_ids \(1, 1\)"),
+        (lambda m: m(torch.zeros(1, 0, dtype=torch.long)), r"\(1, 0\)"),
+        (lambda m: m(torch.zeros(0, 3, dtype=torch.long)), r"\(0, 3\)"),
+        (lambda m: m(torch.zeros(3, dtype=torch.long)), r"\(3,\)"),
+        (lambda m: m(torch.zeros(1, 3)), "int64"),
+        (lambda m: m(long([1, 2]), attention_mask=torch.ones(1, 3)), r"\(1, 2\), got \(1, 3\)"),
+        (lambda m: m(long([1, 2]), attention_mask=long([1, 2])), "0 and 1"),
+        (lambda m: m(long([1, 2, 3]), cache=m.new_cache(1, 2)), "1 rows of 2 tokens, 0 filled"),
+        (lambda m: m(long([1], [2]), cache=m.new_cache(1, 4)), "1 rows of 4 tokens"),
+    ],
+)
+def test_bad_input_is_named_before_any_work(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(tiny_gpt2())
+
+
+def test_a_refused_input_leaves_the_cache_as_it_was():
+    model = tiny_gpt2()
+    cache = model.new_cache(1, 4)
+    model(long([1, 2]), cache=cache)
+    for bad in (long([11]), long([1, 2, 3])):
+        with pytest.raises(ValueError):
+            model(bad, cache=cache)
+    assert cache.length == 2
+    full = model(long([1, 2, 3]))
+    assert (model(long([3]), cache=cache)[0, -1] - full[0, -1]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"n_head": 3}, "n_embd=8, n_head=3"),
+        ({"n_layer": 0}, "n_layer must be a positive integer, got 0"),
+        ({"vocab_size": 10.0}, "vocab_size"),
+        ({"n_inner": -1}, "n_inner"),
+        ({"attn_pdrop": 1.0}, "attn_pdrop"),
+        ({"layer_norm_epsilon": 0.0}, "layer_norm_epsilon"),
+        ({"activation_function": "gelo"}, "gelu_new.*'gelo'"),
+    ],
+)
+def test_config_refuses(changes, words):
+    with pytest.raises(ValueError, match=words):
+        tiny_gpt2(**changes)
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match="gpt2-medium"):
+        GPT2Config.preset("gpt5")
+    with pytest.raises(ValueError, match="explicit, sdpa; got 'flash'"):
+        GPT2(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=5), attention="flash")
