@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from minigpt import Tokenizer
+from minigpt.data import (
+    documentation_corpus,
+    hold_out_tail,
+    is_held_out,
+    module_documentation,
+    random_batches,
+    read_text,
+    read_token_file,
+    write_token_file,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return documentation_corpus()
+
+
+def test_the_corpus_is_some_megabytes_of_documentation(corpus):
+    training, held_out = corpus
+    sizes = [sum(len(document.text.encode()) for document in part) for part in corpus]
+    assert 6e6 < sizes[0] < 14e6 and 0.02 < sizes[1] / sizes[0] < 0.1
+    names = {document.name for document in training + held_out}
+    assert len(names) == len(training + held_out)
+    for name in (
+        "python.argparse",
+        "python.json",
+        "numpy.linalg._linalg",
+        "matplotlib.axes._axes",
+        "torch.nn.functional",
+    ):
+        assert name in names
+    assert "torch._torch_docs" in names and not any(name.startswith("torch._dynamo") for name in names)
+    assert not any("site-packages" in name or ".tests." in name for name in names)
+
+
+def test_the_split_is_by_module_and_disjoint(corpus):
+    training, held_out = corpus
+    assert all(is_held_out(document) for document in held_out) and not any(map(is_held_out, training))
+    assert "python.unittest.mock" in {document.name for document in held_out}
+
+
+def test_no_docstring_occurs_twice(corpus):
+    training, held_out = corpus
+    everything = "\n".join(document.text for document in training + held_out)
+    assert everything.count("Return a string which is the concatenation of the strings") <= 1
+    mock = module_documentation("python.unittest.mock").text
+    paragraph = max(mock.split("\n\n"), key=len)
+    assert everything.count(paragraph) == 1
+
+
+def test_a_module_reads_as_title_and_docstring():
+    text = module_documentation("python.bisect").text
+    assert text.startswith("python.bisect\n\nBisection algorithms.\n")
+    assert "python.bisect.insort_right(a, x, lo=0, hi=None, *, key=None)\n\nInsert item x in list a" in text
+    with pytest.raises(ValueError, match="'python.nonsense'"):
+        module_documentation("python.nonsense")
+
+
+def test_token_file_round_trip(tmp_path):
+    tokenizer = Tokenizer.train(["some text"], 260)
+    n = write_token_file(["some text", "more"], tokenizer, tmp_path / "tokens.npy")
+    tokens = read_token_file(tmp_path / "tokens.npy")
+    end = tokenizer.eos_id
+    assert tokens.tolist() == [*tokenizer.encode("some text"), end, *tokenizer.encode("more"), end]
+    assert n == len(tokens) and tokens.dtype == np.uint16 and isinstance(tokens, np.memmap)
+    with pytest.raises(ValueError, match="no text"):
+        write_token_file([], tokenizer, tmp_path / "empty.npy")
+
+
+def test_batches_are_rows_of_the_text_and_repeat_with_the_seed():
+    tokens = np.arange(100, dtype=np.uint16)
+    batches = random_batches(tokens, batch_size=50, context=7, seed=3)
+    first, second = next(batches), next(batches)
+    assert first.shape == (50, 7) and first.dtype == torch.int64 and not torch.equal(first, second)
+    assert (first.diff(dim=1) == 1).all()
+    assert first[:, 0].max() > 80 and first.max() <= 99
+    assert torch.equal(first, next(random_batches(tokens, 50, 7, seed=3)))
+    whole = next(random_batches(tokens, 2, 100, seed=0))  # the only place there is
+    assert torch.equal(whole, torch.arange(100).repeat(2, 1))
+    with pytest.raises(ValueError, match="100 tokens.*context=101"):
+        random_batches(tokens, 2, 101)
+
+
+def test_text_is_read_as_it_is(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_bytes("zwei\r\nZeilen 你好".encode())
+    assert read_text(file) == "zwei\r\nZeilen 你好"
+    file.write_bytes(b"abc\xff")
+    with pytest.raises(ValueError, match="a.txt is not UTF-8 text: byte 0xff at offset 3"):
+        read_text(file)
+
+
+def test_the_tail_starts_with_a_line():
+    text = "".join(f"line {i}\n" for i in range(100))
+    training, held_out = hold_out_tail(text)
+    assert training + held_out == text and held_out.startswith("line 9") and 0.03 < len(held_out) / len(text) < 0.06
+    assert hold_out_tail("x" * 100) == ("x" * 95, "x" * 5)
