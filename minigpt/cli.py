@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 
 from . import plots
-from .data import documentation_corpus, hold_out_tail, read_text, read_token_file, write_token_file
+from .data import documentation_corpus, encode_documents, hold_out_tail, read_text, read_token_file, write_token_file
 from .generation import stream
 from .gpt2 import GPT2, GPT2Config
 from .perplexity import score
 from .pretrained import WEIGHTS_FILE, download, find_checkpoint, load_model, load_tokenizer, save_model
 from .tokenizer import Tokenizer
 from .tour import run_tour
-from .train import TrainConfig, induction_gap, train
+from .train import TrainConfig, check_lengths, induction_gap, train
 from .verify import compare
 
 # name -> vocabulary, shape of the model, training. "tiny" remakes weights/tiny.
@@ -200,16 +200,22 @@ def train_command(options) -> int:
     directory = Path(options.out)
     if (directory / WEIGHTS_FILE).exists():
         raise ValueError(f"{directory} already holds a model; give --out another folder")
+    existing = next(folder for folder in [directory, *directory.resolve().parents] if folder.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise ValueError(f"--out {directory} cannot be written: {existing} is not a folder that can be written to")
     if options.text:
         training, held_out = zip(*(hold_out_tail(read_text(file)) for file in options.text), strict=True)
     else:
         training, held_out = ([document.text for document in part] for part in documentation_corpus())
-    directory.mkdir(parents=True, exist_ok=True)
-
     tokenizer = Tokenizer.train(training, vocab_size)
-    write_token_file(training, tokenizer, directory / "train.npy")
-    write_token_file(held_out, tokenizer, directory / "held_out.npy")
-    tokens, held_out_tokens = read_token_file(directory / "train.npy"), read_token_file(directory / "held_out.npy")
+    parts = [encode_documents(texts, tokenizer) for texts in (training, held_out)]
+    check_lengths(*parts, config.context)
+
+    directory.mkdir(parents=True, exist_ok=True)
+    files = [directory / "train.npy", directory / "held_out.npy"]
+    for part, file in zip(parts, files, strict=True):
+        write_token_file(part, file)
+    tokens, held_out_tokens = map(read_token_file, files)
     print(f"{len(tokens):,} tokens to train on, {len(held_out_tokens):,} held out, vocabulary {tokenizer.vocab_size}")
 
     torch.manual_seed(config.seed)

@@ -146,20 +146,17 @@ def hold_out_tail(text: str) -> tuple[str, str]:
     return text[:cut], text[cut:]
 
 
-def write_token_file(documents: Iterable[str], tokenizer: Tokenizer, file: str | Path) -> int:
-    """Encode documents, an end-of-text token behind each, into one .npy file of ids; returns how many.
-
-    The ids take two bytes each, four where the vocabulary needs them. Raises ValueError when there is no text.
-    """
+def encode_documents(documents: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
+    """(N,) token ids of all documents, an end-of-text token behind each; two bytes an id where the vocabulary fits."""
     end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    progress = tqdm(documents, desc="encoding", unit=" documents", leave=False)
-    parts = [np.array(tokenizer.encode(document) + end, dtype=dtype) for document in progress]
-    if not any(part.size for part in parts):
-        raise ValueError("there is no text to encode")
-    tokens = np.concatenate(parts)
+    progress = tqdm(documents, desc="encoding", unit=" documents", leave=False, delay=2)
+    return np.concatenate([np.array(tokenizer.encode(document) + end, dtype=dtype) for document in progress])
+
+
+def write_token_file(tokens: np.ndarray, file: str | Path) -> None:
+    """Keep token ids on disk as .npy."""
     np.save(file, tokens)
-    return len(tokens)
 
 
 def read_token_file(file: str | Path) -> np.ndarray:

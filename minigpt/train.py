@@ -100,9 +100,7 @@ def train(
     after each evaluation. Ctrl-C ends the training early, with a last evaluation. Raises ValueError for a text shorter
     than one row, FloatingPointError when the loss is no longer a number.
     """
-    for name, ids in [("tokens", tokens), ("held_out", held_out)]:
-        if len(ids) < config.context:
-            raise ValueError(f"{name} has {len(ids)} tokens, one row needs context={config.context}")
+    check_lengths(tokens, held_out, config.context)
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(
         decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas, fused=True
@@ -152,6 +150,13 @@ def train(
             break
     model.eval()
     return history
+
+
+def check_lengths(tokens: np.ndarray, held_out: np.ndarray, context: int) -> None:
+    """Raise ValueError when a text is shorter than one row of a batch."""
+    for name, ids in [("tokens", tokens), ("held_out", held_out)]:
+        if len(ids) < context:
+            raise ValueError(f"{name} has {len(ids)} tokens, one row needs context={context}")
 
 
 @torch.no_grad()
