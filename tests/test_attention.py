@@ -242,3 +242,17 @@ def test_cache_appends_selects_truncates_and_refuses():
     assert cache.batch_size == 3 and torch.equal(cache.keys[0, :, :, 0], k[[1, 1, 0], :, 0])
     with pytest.raises(ValueError, match="capacity"):
         KVCache(1, 1, 1, 0, 1)
+
+
+def test_m_is_zero_and_minus_infinity():
+    """Erratum: the lecture's matrix has 1 where it means 0, and the rule beside it has 0 where it means -inf."""
+    q, k, _ = random_qkv(5, 5)
+    scores = q @ k.transpose(-2, -1) / 2
+    past = torch.ones(5, 5).tril().bool()
+    weights = attention_weights(q, k, causal=True)
+    with_zero = (scores + torch.zeros(5, 5).masked_fill(~past, -torch.inf)).softmax(-1)
+    with_one = (scores + torch.ones(5, 5).masked_fill(~past, -torch.inf)).softmax(-1)
+    as_ruled = (scores + past.double()).softmax(-1)
+    assert (weights - with_zero).abs().max() < 1e-15
+    assert (weights - with_one).abs().max() < 1e-15  # softmax does not see a constant
+    assert (weights - as_ruled).abs().max() > 0.5

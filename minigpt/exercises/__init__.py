@@ -13,13 +13,12 @@ LESSONS = (lesson_01, lesson_02, lesson_03, lesson_04, lesson_05, lesson_08)
 EXERCISES: dict[str, Exercise] = {name: exercise for lesson in LESSONS for name, exercise in lesson.EXERCISES.items()}
 
 
-def check(name: str, answer: Callable) -> bool:
-    """Try an answer on every input of an exercise; print ✓, or ✗ with a hint. Returns whether it was right.
+def check(name: str, answer: Callable) -> None:
+    """Try an answer on every input of an exercise; print ✓, or ✗ with a hint.
 
-    Raises ValueError for the name of no exercise. Never raises for a wrong answer: a notebook runs on.
+    Raises ValueError for the name of no exercise. A wrong answer raises nothing: a notebook runs on.
     """
     if name not in EXERCISES:
         raise ValueError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")
     hint = find_hint(EXERCISES[name], answer)
     print(f"✓ {name}" if hint is None else f"✗ {name}: {hint}")
-    return hint is None

@@ -51,7 +51,7 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, Exception) or isinstance(b, Exception):
-        return type(a) is type(b)
+        return type(a) is type(b) and str(a) == str(b)
     return type(a) is type(b) and a == b
 
 

@@ -38,6 +38,10 @@ EXERCISES = {
                 "this is the first position, which has seen one token. The last one has seen them all.",
             ),
             (
+                lambda h, e: (h[:, -1] @ e).softmax(-1),
+                "hidden states (B, C) times the embedding (V, C) does not fit: it needs its transpose, (C, V).",
+            ),
+            (
                 lambda h, e: (h @ e.T).softmax(-1),
                 "these are the probabilities of every position, (B, T, V). Only the last one is asked for.",
             ),

@@ -22,7 +22,7 @@ EXERCISES = {
     "log_softmax": Exercise(
         "Return x - log Σ exp(x) over the last dimension, for logits of any size.",
         log_softmax,
-        [(numbers(3, 5),), (numbers(2, 4) + 1000,), (numbers(2, 4) - 1000,)],
+        [(numbers(3, 5),), (numbers(2, 4) + 1000,), (numbers(2, 4) + torch.tensor([[0.0], [-2000.0]]),)],
         [
             (lambda x: x.softmax(-1), "these are the probabilities; their logarithm is missing."),
             (
@@ -34,6 +34,15 @@ EXERCISES = {
                 lambda x: x - x.exp().sum(-1, keepdim=True).log(),
                 "right for small logits, but exp(1000) is inf. Subtract the largest logit first: softmax does not "
                 "notice.",
+            ),
+            (
+                lambda x: log_softmax(x.flatten()).view_as(x),
+                "the sum ran over all rows at once. Each row is a distribution of its own: sum over dim=-1.",
+            ),
+            (
+                lambda x: (x - x.max()) - (x - x.max()).exp().sum(-1, keepdim=True).log(),
+                "nearly: the largest of *all* rows was subtracted, and a row far below it becomes -inf. Each row has "
+                "its own largest, amax(dim=-1, keepdim=True).",
             ),
             (
                 lambda x: x.log_softmax(0),
@@ -61,6 +70,14 @@ EXERCISES = {
                 _mean_over_all,
                 "divided by all targets, the ignored ones included. The lecture's 1.8357 is the mean of two numbers, "
                 "not two thirds of it.",
+            ),
+            (
+                lambda x, y, i: -log_softmax(x)[range(len(y)), y].mean(),
+                "-100 was looked up like any target. Select the targets that are not ignore_index first.",
+            ),
+            (
+                lambda x, y, i: -log_softmax(x).gather(-1, y[:, None]).mean(),
+                "-100 was looked up like any target. Select the targets that are not ignore_index first.",
             ),
             (
                 _ignored_as_class_zero,
