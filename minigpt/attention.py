@@ -56,8 +56,8 @@ def padding_mask(attention_mask: torch.Tensor) -> torch.Tensor:
 def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
     """The two reasons not to look, combined as booleans before they touch a score; None = everything is allowed.
 
-    Filling with the smallest number for one reason and *adding* it for the other overflows to -inf, and a row that
-    both reasons empty becomes nan.
+    Filling with the smallest number for one reason and *adding* it for the other overflows to -inf where both hold;
+    a row of nothing but that is nan, and a pad's row that escapes it is spread over all keys, the future included.
     """
     if mask is not None and mask.dtype != torch.bool:
         raise ValueError(f"mask must be a bool tensor (True = may look), got {mask.dtype}")
