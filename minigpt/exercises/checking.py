@@ -1,5 +1,6 @@
 """How an answer is checked: run it, compare it with the right one, and then with every known mistake."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,7 @@ def find_hint(exercise: Exercise, answer: Callable) -> str | None:
 
 def _result(function: Callable, inputs: tuple) -> Any:
     """What a function returns for copies of its inputs, or the exception that it raised."""
-    copies = [value.clone() if isinstance(value, torch.Tensor) else value for value in inputs]
+    copies = copy.deepcopy(inputs)
     try:
         with torch.no_grad():
             return function(*copies)
