@@ -75,6 +75,9 @@ def test_inputs_are_not_changed_by_an_answer():
 
     find_hint(EXERCISES["shift"], vandal)
     assert EXERCISES["shift"].inputs[0][0].abs().sum() > 0
+    before = [list(ids) for ids, _, _ in EXERCISES["merge"].inputs]
+    find_hint(EXERCISES["merge"], lambda ids, pair, new_id: ids.clear())
+    assert [ids for ids, _, _ in EXERCISES["merge"].inputs] == before
 
 
 def test_an_unknown_exercise_is_answered_with_the_known_ones():

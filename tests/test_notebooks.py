@@ -35,7 +35,9 @@ def test_runs_and_prints_what_was_saved(file, monkeypatch):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    client = nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(FOLDER)}})
+    client = nbclient.NotebookClient(
+        notebook, timeout=240, coalesce_streams=True, resources={"metadata": {"path": str(FOLDER)}}
+    )
     client.execute()
     for cell, text in zip(notebook.cells, saved, strict=True):
         if "varies" not in cell.metadata.get("tags", []):  # timings, samples, what depends on data that may be absent
