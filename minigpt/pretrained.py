@@ -7,9 +7,19 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
+from .checkpoint import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    WEIGHTS_LAYOUTS,
+    CheckpointError,
+    check_settings,
+    read_json,
+    read_tensors,
+    settle,
+    weights_file,
+    write_checkpoint,
+)
 from .gpt2 import GPT2, GPT2Config
 from .tokenizer import Tokenizer
 
@@ -49,11 +59,8 @@ HUB_NAMES = {
     "distilgpt2": "distilbert/distilgpt2",
 }
 
-WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that is missing, broken, or not a GPT-2; the message names file, tensor, found and expected."""
+# Fields of the config that change no number the model computes in eval mode.
+NOT_SETTINGS = {"resid_pdrop", "embd_pdrop", "attn_pdrop", "initializer_range", "bos_token_id", "eos_token_id"}
 
 
 # --- find and download -----------------------------------------------------------------------------------------------
@@ -74,12 +81,13 @@ def find_checkpoint(source: str | Path) -> Path:
     name = str(source)
     candidates = [Path(name).expanduser(), *(folder / name for folder in weight_folders())]
     for candidate in candidates:
-        if (candidate / CONFIG_FILE).is_file() and (candidate / WEIGHTS_FILE).is_file():
+        if (candidate / CONFIG_FILE).is_file() and weights_file(candidate):
             return candidate
     if name in HUB_NAMES or (re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not candidates[0].exists()):
         return download(name)
     if candidates[0].is_dir():
-        raise CheckpointError(f"{name} is not a checkpoint: the folder needs {CONFIG_FILE} and {WEIGHTS_FILE}")
+        layouts = ", ".join(WEIGHTS_LAYOUTS)
+        raise CheckpointError(f"{name} is not a checkpoint: the folder needs {CONFIG_FILE} and one of {layouts}")
     known = ", ".join(["tiny", *HUB_NAMES])
     raise CheckpointError(
         f"no model {name!r}: not a folder, and not in {_listed(weight_folders())}. "
@@ -99,8 +107,11 @@ def download(name: str) -> Path:
     repository = HUB_NAMES.get(name, name)
     folder = weight_folders()[0] / name
     wanted = [CONFIG_FILE, WEIGHTS_FILE, "vocab.json", "merges.txt"]
+    shards = ["model.safetensors.index.json", "model-*.safetensors"]
     try:
-        huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=wanted)
+        huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=[*wanted, *shards])
+        if not weights_file(folder):  # a checkpoint from before safetensors
+            huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=WEIGHTS_LAYOUTS[-1])
     except (OSError, ValueError, httpx.HTTPError, huggingface_hub.errors.HfHubHTTPError) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise CheckpointError(
@@ -108,8 +119,8 @@ def download(name: str) -> Path:
             f"Without a network, put {', '.join(wanted)} into {folder}; "
             f"behind a firewall, set HF_ENDPOINT to a mirror of the hub; or use the built-in model, tiny"
         ) from error
-    if not (folder / WEIGHTS_FILE).is_file():
-        raise CheckpointError(f"{repository} has no {WEIGHTS_FILE} on the hub")
+    if not weights_file(folder):
+        raise CheckpointError(f"{repository} on the hub has none of {', '.join(WEIGHTS_LAYOUTS)}")
     return folder
 
 
@@ -127,11 +138,15 @@ def load_model(source, device=None, dtype=None, attention: str | None = None) ->
     Raises CheckpointError, before a model exists, for anything that would give a wrong model.
     """
     directory = find_checkpoint(source)
+    settle(directory)
     config = read_config(directory / CONFIG_FILE)
+    file = weights_file(directory)
+    tensors, header = read_tensors(file)
+    check_settings(file, header, settings(config))
     with torch.device("meta"):  # shapes only: the weights are about to come
         model = GPT2(config, attention=attention or "explicit")
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    state = from_hugging_face(read_tensors(directory / WEIGHTS_FILE), shapes, config.n_layer, directory / WEIGHTS_FILE)
+    state = from_hugging_face(tensors, shapes, config.n_layer, file)
     model.load_state_dict(state, assign=True)
     return model.to(device=device, dtype=dtype or torch.float32).eval()
 
@@ -139,6 +154,7 @@ def load_model(source, device=None, dtype=None, attention: str | None = None) ->
 def load_tokenizer(source) -> Tokenizer:
     """The tokenizer of "tiny", of a directory, or of a hub name; the weights need not be there."""
     for candidate in [Path(source).expanduser(), *(folder / str(source) for folder in weight_folders())]:
+        settle(candidate)
         try:
             return Tokenizer.load(candidate)
         except FileNotFoundError:
@@ -148,13 +164,9 @@ def load_tokenizer(source) -> Tokenizer:
 
 def read_config(file: Path) -> GPT2Config:
     """config.json -> GPT2Config. Fields that change nothing here (dtype, caching, ...) are passed over."""
-    try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from None
-    if not isinstance(fields, dict) or fields.get("model_type") != "gpt2":
-        found = fields.get("model_type") if isinstance(fields, dict) else fields
-        raise CheckpointError(f'{file}: expected "model_type": "gpt2", found {found!r}')
+    fields = read_json(file)
+    if fields.get("model_type") != "gpt2":
+        raise CheckpointError(f'{file}: expected "model_type": "gpt2", found {fields.get("model_type")!r}')
     if fields.get("add_cross_attention"):
         raise CheckpointError(f"{file}: add_cross_attention is true, and this GPT-2 has no cross-attention layers")
     known = {field.name for field in dataclasses.fields(GPT2Config)}
@@ -164,16 +176,23 @@ def read_config(file: Path) -> GPT2Config:
         raise CheckpointError(f"{file}: {error}") from None
 
 
-def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file by Hugging Face's names, without the "transformer." some files put in front."""
-    try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
-        with open(file, "rb") as start:
-            pointer = start.read(40).startswith(b"version https://git-lfs")
-        hint = "a git-lfs pointer, not the weights: run git lfs pull" if pointer else f"not a safetensors file: {error}"
-        raise CheckpointError(f"{file} is {hint}") from None
-    return {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+def settings(config: GPT2Config) -> dict:
+    """The fields of a config that change what the model computes; a wrong one may leave no trace in the shapes."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in NOT_SETTINGS}
+
+
+def plain_names(tensors: dict[str, torch.Tensor], file) -> dict[str, torch.Tensor]:
+    """Names without what torch.compile (_orig_mod.), DDP (module.) and Hugging Face (transformer.) put in front.
+
+    Raises CheckpointError when two tensors end up with one name.
+    """
+    plain = {}
+    for name, tensor in tensors.items():
+        short = re.sub(r"^(_orig_mod\.|module\.|transformer\.)+", "", name)
+        if short in plain:
+            raise CheckpointError(f"{file}: tensor {short} is there twice, once as {name}")
+        plain[short] = tensor
+    return plain
 
 
 def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="checkpoint") -> dict[str, torch.Tensor]:
@@ -182,7 +201,7 @@ def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="che
     Raises CheckpointError for a tensor that is missing, unexpected, of another shape, not floating point, not finite,
     and for a head that differs from the token embedding in a tied model.
     """
-    tensors = dict(tensors)
+    tensors = plain_names(tensors, file)
     state = {}
     tied_copy = tensors.pop("lm_head.weight", None) if "lm_head.weight" not in shapes else None
     if tied_copy is not None and not torch.equal(tied_copy, tensors.get("wte.weight", torch.empty(0))):
@@ -235,17 +254,17 @@ def _table_rows(n_layer: int):
 def save_model(model: GPT2, directory: str | Path, tokenizer: Tokenizer | None = None) -> None:
     """Write config.json and model.safetensors (and vocab.json, merges.txt) that `load_model` and transformers load.
 
-    The weights appear under their name only once they are complete on disk.
+    A save that fails or is killed leaves the checkpoint that was there. Raises ValueError for a model with a nan or inf
+    in its weights, which could not be loaded again, and OSError when the disk refuses.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    tensors = to_hugging_face(model.state_dict(), model.config.n_layer)
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise ValueError(f"{name} holds nan or inf: a checkpoint of it could not be loaded again")
+    companions = {CONFIG_FILE: (json.dumps(config_json(model), indent=2) + "\n").encode()}
     if tokenizer is not None:
-        tokenizer.save(directory)
-    unfinished = directory / (WEIGHTS_FILE + ".tmp")
-    save_file(tensors, unfinished, metadata={"format": "pt"})
-    (directory / CONFIG_FILE).write_text(json.dumps(config_json(model), indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, directory / WEIGHTS_FILE)
+        companions |= tokenizer.files()
+    tensors = to_hugging_face(model.state_dict(), model.config.n_layer)
+    write_checkpoint(Path(directory), tensors, settings(model.config), companions)
 
 
 def config_json(model: GPT2) -> dict:

@@ -227,14 +227,21 @@ class Tokenizer:
         wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in FILE_LAYOUTS)
         raise FileNotFoundError(f"no tokenizer in {directory}: expected {wanted}")
 
+    def files(self) -> dict[str, bytes]:
+        """What `save` writes: vocab.json and merges.txt by name."""
+        vocabulary_name, merges_name = FILE_LAYOUTS[0]
+        merges = "".join(f"{left} {right}\n" for left, right in self.merges)
+        return {
+            vocabulary_name: json.dumps(self.vocabulary, ensure_ascii=False).encode(),
+            merges_name: ("#version: 0.2\n" + merges).encode(),
+        }
+
     def save(self, directory: str | Path) -> None:
         """Write vocab.json and merges.txt, which Hugging Face's tokenizers and transformers load."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        vocabulary_name, merges_name = FILE_LAYOUTS[0]
-        merges = "".join(f"{left} {right}\n" for left, right in self.merges)
-        (directory / vocabulary_name).write_text(json.dumps(self.vocabulary, ensure_ascii=False), encoding="utf-8")
-        (directory / merges_name).write_text("#version: 0.2\n" + merges, encoding="utf-8", newline="\n")
+        for name, content in self.files().items():
+            (directory / name).write_bytes(content)
 
 
 def _to_bytes(token: str) -> bytes:

@@ -111,7 +111,7 @@ BAD = [
     ([], "COMMAND"),
     (["generate", ""], "PROMPT is empty"),
     (["generate", "a", "--source", "gpt17"], "no model 'gpt17'"),
-    (["generate", "a", "--source", "{tmp}"], "config.json and model.safetensors"),
+    (["generate", "a", "--source", "{tmp}"], "needs config.json and one of model.safetensors,"),
     (["generate", "a " * 400], "n_positions=256"),
     (["generate", "a", "--temperature", "-1"], "temperature must be positive, got -1.0"),
     (["generate", "a", "--temperature", "warm"], "'warm'"),

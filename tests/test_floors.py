@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "minigpt"
 FLOORS = [
-    ["attention", "kv_cache", "loss", "tokenizer"],
+    ["attention", "kv_cache", "loss", "tokenizer", "checkpoint"],
     ["gpt2"],
     ["pretrained", "generation", "perplexity", "trace", "data"],
     ["train", "verify", "plots", "exercises"],

@@ -1,0 +1,238 @@
+"""The files of a checkpoint: read whatever is found in the wild, refuse what is broken, and never half-write.
+
+A damaged weight is still a number, and a wrong n_head fits every shape. So `write_checkpoint` puts the SHA-256 of every
+tensor and the settings that change what the model computes into the header of model.safetensors, and `read_tensors`
+and `check_settings` compare them with what they find.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+# What Hugging Face and training scripts leave behind, in the order of preference.
+WEIGHTS_LAYOUTS = (WEIGHTS_FILE, "model.safetensors.index.json", "pytorch_model.bin")
+PENDING = ".new"  # a file of a save that is not complete yet
+CHECKSUMS, SETTINGS, COMPANIONS = "minigpt.sha256", "minigpt.settings", "minigpt.companions"  # in the header
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, broken, or not a GPT-2; the message names file, tensor, found and expected."""
+
+
+def weights_file(directory: Path) -> Path | None:
+    """The file that holds, or lists, the weights of a folder; None when it has none."""
+    return next((directory / name for name in WEIGHTS_LAYOUTS if (directory / name).is_file()), None)
+
+
+# --- read ------------------------------------------------------------------------------------------------------------
+
+
+def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """(tensors by the names in the file, header) of one weights file: safetensors, an index of shards, or a pickle.
+
+    The header is safetensors' string metadata, {} for the other layouts. Raises CheckpointError for a file that is
+    not what its name says. A pickle is read with weights_only=True: code in it does not run.
+    """
+    if file.suffix == ".json":
+        return _read_shards(file), {}
+    if file.suffix == ".bin":
+        return _read_pickle(file), {}
+    return _read_safetensors(file)
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            header = opened.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} is {_what_it_is_instead(file, 'safetensors')}: {error}") from None
+    if CHECKSUMS in header:
+        _check_sums(file, tensors, header[CHECKSUMS])
+    return tensors, header
+
+
+def _read_shards(index: Path) -> dict[str, torch.Tensor]:
+    fields = read_json(index)
+    shard_of = fields.get("weight_map")
+    if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
+        raise CheckpointError(f'{index}: expected a "weight_map" from tensor names to files')
+    tensors = {}
+    for shard in sorted(set(shard_of.values())):
+        if Path(shard).name != shard or shard in ("", ".", ".."):
+            raise CheckpointError(f"{index}: shard {shard!r} leaves the folder; expected a file name")
+        found, _ = _read_safetensors(index.parent / shard)
+        for name in found:
+            if name in tensors or shard_of.get(name) != shard:
+                raise CheckpointError(f"{index}: tensor {name} is in {shard}, the index has it in {shard_of.get(name)}")
+        tensors |= found
+    if missing := sorted(shard_of.keys() - tensors.keys()):
+        raise CheckpointError(f"{index}: tensor {missing[0]} is missing from {shard_of[missing[0]]}")
+    return tensors
+
+
+def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # in a damaged pickle the unpickler may stumble over anything
+        reason = str(error).strip().split("\n")[0]
+        raise CheckpointError(f"{file} is {_what_it_is_instead(file, 'a file of tensors')}: {reason}") from None
+    for wrapper in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise CheckpointError(f"{file}: expected a dictionary of tensors, found {_kind(content)}")
+    return content
+
+
+def _kind(content) -> str:
+    if not isinstance(content, dict):
+        return type(content).__name__
+    name, value = next((name, value) for name, value in content.items() if not isinstance(value, torch.Tensor))
+    return f"{name!r}: {type(value).__name__}"
+
+
+def _what_it_is_instead(file: Path, expected: str) -> str:
+    if not file.is_file():
+        return "missing"
+    with open(file, "rb") as start:
+        first = start.read(40)
+    if first.startswith(b"version https://git-lfs"):
+        return "a git-lfs pointer, not the weights (run git lfs pull)"
+    return "empty" if not first else f"broken, or not {expected}"
+
+
+def read_json(file: Path) -> dict:
+    """A JSON object. Raises CheckpointError when the file holds anything else."""
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{file}: expected a JSON object, found {type(fields).__name__}")
+    return fields
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def checksum(tensor: torch.Tensor) -> str:
+    """SHA-256 of the tensor's bytes, in hexadecimal."""
+    return hashlib.sha256(tensor.contiguous().reshape(-1).view(torch.uint8).numpy()).hexdigest()
+
+
+def _check_sums(file: Path, tensors: dict[str, torch.Tensor], written: str) -> None:
+    expected = _header_json(file, CHECKSUMS, written)
+    for name in sorted(tensors.keys() | expected.keys()):
+        found = checksum(tensors[name]) if name in tensors else "no such tensor"
+        if found != expected.get(name):
+            raise CheckpointError(
+                f"{file}: tensor {name} has changed since it was saved: SHA-256 {found[:16]}, "
+                f"expected {str(expected.get(name))[:16]}"
+            )
+
+
+def check_settings(file: Path, header: dict[str, str], settings: dict) -> None:
+    """Raise CheckpointError when settings, read from config.json, are not those that the weights were saved with."""
+    if SETTINGS not in header:
+        return
+    expected = _header_json(file, SETTINGS, header[SETTINGS])
+    for name in sorted(settings.keys() | expected.keys()):
+        if settings.get(name) != expected.get(name):
+            raise CheckpointError(
+                f"{file.parent / CONFIG_FILE}: {name} is {settings.get(name)!r}, "
+                f"but the weights were saved with {expected.get(name)!r}"
+            )
+
+
+def _header_json(file: Path, key: str, text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file}: the header's {key} is damaged")
+    return value
+
+
+# --- write -----------------------------------------------------------------------------------------------------------
+
+
+def write_checkpoint(
+    directory: Path, tensors: dict[str, torch.Tensor], settings: dict, companions: dict[str, bytes]
+) -> None:
+    """Write model.safetensors and its companions (config.json, tokenizer files) so that the folder holds the old
+    checkpoint or the new one at every moment, whatever happens: a full disk, a power cut, kill -9.
+
+    Companions are put aside as NAME.new; replacing the weights is the one step that counts; then the companions follow.
+    `settle` completes that last part for a save that died in between. Raises OSError when the disk refuses.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    header = {
+        "format": "pt",
+        CHECKSUMS: json.dumps({name: checksum(tensor) for name, tensor in tensors.items()}),
+        SETTINGS: json.dumps(settings),
+        COMPANIONS: json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in companions.items()}),
+    }
+    unfinished = directory / (WEIGHTS_FILE + PENDING)
+    pending = [directory / (name + PENDING) for name in companions]
+    try:
+        for file, content in zip(pending, companions.values(), strict=True):
+            file.write_bytes(content)
+        save_file(tensors, unfinished, metadata=header)
+        unfinished.chmod(0o666 & ~_umask())  # save_file leaves it readable by its owner alone
+        for file in [*pending, unfinished]:
+            _flush(file)
+    except (OSError, SafetensorError) as error:
+        for file in [*pending, unfinished]:
+            file.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise
+        raise OSError(f"{unfinished} could not be written: {error}") from None
+    os.replace(unfinished, directory / WEIGHTS_FILE)
+    _flush(directory)
+    settle(directory)
+
+
+def settle(directory: Path) -> None:
+    """Finish a save that died after its weights were in place: put the companions that belong to them there, too.
+
+    Whatever else is called NAME.new belongs to a save that never counted and is left for the next one to overwrite.
+    """
+    pending = [file for file in directory.glob("*" + PENDING) if file.name != WEIGHTS_FILE + PENDING]
+    if not pending or not (directory / WEIGHTS_FILE).is_file():
+        return
+    try:
+        with safe_open(directory / WEIGHTS_FILE, framework="pt") as opened:
+            header = opened.metadata() or {}
+    except SafetensorError:
+        return  # reading the weights will say what is wrong with them
+    expected = _header_json(directory / WEIGHTS_FILE, COMPANIONS, header.get(COMPANIONS, "{}"))
+    for file in pending:
+        place = file.with_suffix("")
+        if hashlib.sha256(file.read_bytes()).hexdigest() == expected.get(place.name):
+            os.replace(file, place)
+    _flush(directory)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and not only on their way to it."""
+    if path.is_dir() and os.name == "nt":  # Windows has no such call for folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
