@@ -4,8 +4,9 @@ import json
 import math
 
 import pytest
+import torch
 
-from minigpt import cli, load_tokenizer
+from minigpt import cli, load_model, load_tokenizer, verify
 from minigpt.cli import main
 
 
@@ -73,23 +74,33 @@ def test_perplexity_prints_what_score_measures(capsys, text_file, tiny, tiny_tok
 
 def test_verify_compares_with_hugging_face(capsys):
     code, out, _ = run(capsys, "verify", "--device", "cpu")
-    assert code == 0 and out.count("✓") == 6 and "✗" not in out
+    assert code == 0 and out.count("✓") == 24 and "✗" not in out and "differ" not in out.splitlines()[-1]
     code, out, _ = run(capsys, "verify", "--json", "--device", "cpu")
-    rows = json.loads(out)
-    assert code == 0 and {row["dtype"] for row in rows} == {"float64", "float32"} and all(row["ok"] for row in rows)
+    report = json.loads(out)
+    assert code == 0 and report["verdict"] is None and report["first_layer"] is None
+    rows = report["comparisons"]
+    assert len({(row["quantity"], row["dtype"], row["attention"]) for row in rows}) == 24
+    assert all(row["ok"] and row["difference"] <= row["bar"] for row in rows)
 
 
-def test_verify_notices_a_difference(capsys, monkeypatch):
-    def slightly_off(source, device, dtype):
-        from minigpt import load_model
-
-        model = load_model(source, device, dtype)
-        model.final_norm.eps *= 1.01
+def test_verify_names_the_layer_of_a_bug(capsys, monkeypatch):
+    def slightly_off(*arguments):
+        model = load_model(*arguments)
+        model.blocks[2].mlp_norm.eps *= 1.01
         return model
 
     monkeypatch.setattr(cli, "load_model", slightly_off)
     code, out, _ = run(capsys, "verify", "--device", "cpu")
-    assert code == 1 and "✗" in out
+    assert code == 1 and "✗" in out and "They differ from layer 2 on. The verdict is a bug" in out
+    report = json.loads(run(capsys, "verify", "--device", "cpu", "--json")[1])
+    assert report["verdict"] == "bug" and report["first_layer"] == 2
+
+
+def test_verify_knows_rounding_when_it_sees_it(capsys, monkeypatch):
+    """Differences in float32 that float64 does not confirm."""
+    monkeypatch.setitem(verify.BARS, torch.float32, dict.fromkeys(verify.BARS[torch.float32], 1e-9))
+    code, out, _ = run(capsys, "verify", "--device", "cpu")
+    assert code == 1 and "The verdict is rounding" in out
 
 
 def test_train_on_own_text_makes_a_checkpoint_that_generates(capsys, tmp_path):
