@@ -71,6 +71,22 @@ def test_only_matrices_decay():
     assert len(decaying["params"]) + len(free["params"]) == len(names)
 
 
+def test_every_step_starts_clean_and_is_clipped(monkeypatch):
+    model, left_over, norms = small_model(), [], []
+    model.register_forward_pre_hook(
+        lambda *_: left_over.extend(p.grad for p in model.parameters() if p.grad is not None)
+    )
+    step = torch.optim.AdamW.step
+
+    def measured_step(optimizer, *arguments, **settings):
+        norms.append(torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item())
+        return step(optimizer, *arguments, **settings)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", measured_step)
+    train(model, counting_text(), counting_text(500), TrainConfig(**QUICK | {"steps": 3, "clip": 0.01}))
+    assert not left_over and norms == pytest.approx([0.01] * 3, rel=1e-3)
+
+
 def test_evaluation_is_the_mean_over_spread_rows():
     model, text = small_model(seed=3).eval(), counting_text(300)
     starts = np.unique(np.linspace(0, 300 - 16, 9, dtype=np.int64))

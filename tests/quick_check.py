@@ -1,0 +1,418 @@
+"""The quick kill check: some twenty random models and a handful of small facts that no bug of the registry survives.
+
+Every check imports minigpt inside, so that it sees the package as it is at that moment, with or without a mutant. What
+Hugging Face computes is computed once. Each check names the test of the suite that asserts the same at length.
+"""
+
+import importlib
+import itertools
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from oracle import hugging_face, random_config
+
+N_CONFIGS = 20
+BAR = 1e-11  # float64: far above rounding, far below any bug
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    rooms: tuple[str, ...]  # the files it is about: their mutants meet it first
+    test: str
+    run: Callable[[], None]
+
+
+CHECKS: list[Check] = []
+
+
+def check(name: str, rooms: str, test: str):
+    def register(function):
+        CHECKS.append(Check(name, tuple(rooms.split()), test, function))
+        return function
+
+    return register
+
+
+def find_killer(room: str) -> Check | None:
+    """The first check that goes red, those about the room first; None when all are green."""
+    for candidate in sorted(CHECKS, key=lambda check: room not in check.rooms):
+        try:
+            candidate.run()
+        except Exception:  # a mutant may fail in any way; all of them are red
+            return candidate
+    return None
+
+
+# --- the oracle's side, computed once --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    config: dict
+    tensors: dict
+    tokens: torch.Tensor
+    mask: torch.Tensor  # a whole row, one padded left, one padded right
+    logits: torch.Tensor
+    padded_logits: torch.Tensor
+    loss: float
+    gradients: dict
+
+
+def build_cases() -> list[Case]:
+    made = []
+    for seed in range(N_CONFIGS):
+        config = random_config(seed, n_positions=24)
+        theirs = hugging_face(config, seed)
+        generator = torch.Generator().manual_seed(seed)
+        tokens = torch.randint(config.vocab_size, (3, 11), generator=generator)
+        mask = torch.ones_like(tokens)
+        mask[1, :4] = 0
+        mask[2, -3:] = 0
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        logits = theirs(tokens).logits
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+        with torch.no_grad():
+            padded = theirs(tokens, attention_mask=mask, position_ids=positions).logits
+        gradients = {name.removeprefix("transformer."): p.grad for name, p in theirs.named_parameters()}
+        tensors = {name.removeprefix("transformer."): t.detach() for name, t in theirs.state_dict().items()}
+        made.append(Case(asdict(config), tensors, tokens, mask, logits.detach(), padded, loss.item(), gradients))
+    return made
+
+
+CASES = build_cases()  # here, before any mutant is switched on
+
+
+def ours(case: Case, attention: str):
+    """Our model of a case, from the package as it is now."""
+    gpt2, pretrained = (importlib.import_module(f"minigpt.{room}") for room in ("gpt2", "pretrained"))
+    model = gpt2.GPT2(gpt2.GPT2Config(**case.config), attention).double().eval()
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    model.load_state_dict(pretrained.from_hugging_face(case.tensors, shapes, model.config.n_layer))
+    return model, shapes
+
+
+def models():
+    """Every case once, explicit and fused attention in turn."""
+    for case, attention in zip(CASES, itertools.cycle(["explicit", "sdpa"]), strict=False):
+        yield case, *ours(case, attention)
+
+
+def close(a, b, bar: float = BAR) -> None:
+    a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
+    assert a.shape == b.shape and (a - b).abs().max() <= bar * max(1.0, b.abs().max().item())
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+@check("logits", "attention gpt2 pretrained", "test_equivalence.py: logits")
+def _():
+    with torch.no_grad():
+        for case, model, _ in models():
+            close(model(case.tokens), case.logits)
+
+
+@check("padding", "attention gpt2", "test_equivalence.py: padded logits")
+def _():
+    with torch.no_grad():
+        for case, model, _ in models():
+            real = case.mask.bool()
+            close(model(case.tokens, attention_mask=case.mask)[real], case.padded_logits[real])
+
+
+@check("cache", "kv_cache attention gpt2", "test_equivalence.py: cached logits")
+def _():
+    with torch.no_grad():
+        for number, (case, model, _) in enumerate(models()):
+            cut = 1 + number % 8
+            cache = model.new_cache(batch_size=2, capacity=11)
+            parts = [slice(0, cut), slice(cut, cut + 1), slice(cut + 1, 11)]
+            tokens, mask = case.tokens[:2], case.mask[:2]
+            rows = [
+                model(tokens[:, p], attention_mask=mask[:, : p.stop], cache=cache) for p in parts if p.start < p.stop
+            ]
+            close(torch.cat(rows, dim=1)[mask.bool()], case.padded_logits[:2][mask.bool()])
+            cache = model.new_cache(batch_size=1, capacity=11)
+            rows = [model(case.tokens[:1, t : t + 1], cache=cache) for t in range(11)]
+            close(torch.cat(rows, dim=1), case.logits[:1])
+
+
+@check("gradients", "loss gpt2 attention", "test_equivalence.py: gradients")
+def _():
+    loss_of = importlib.import_module("minigpt.loss").next_token_loss
+    pretrained = importlib.import_module("minigpt.pretrained")
+    for case, model, shapes in itertools.islice(models(), 6):
+        loss = loss_of(model(case.tokens), case.tokens)
+        close(loss.item(), case.loss)
+        loss.backward()
+        expected = pretrained.from_hugging_face(case.gradients, shapes, model.config.n_layer)
+        for name, parameter in model.named_parameters():
+            close(parameter.grad, expected[name])
+
+
+@check("dropout", "gpt2 attention", "test_equivalence.py: dropout with the same seed")
+def _():
+    gpt2 = importlib.import_module("minigpt.gpt2")
+    config = random_config(2, resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3)
+    theirs = hugging_face(config, 2).train()
+    case = Case(vars(config), {n.removeprefix("transformer."): t for n, t in theirs.state_dict().items()}, *[None] * 6)
+    model = ours(case, "explicit")[0].train()
+    assert isinstance(model, gpt2.GPT2)
+    tokens = torch.arange(10).view(2, 5)
+    torch.manual_seed(5)
+    mine = model(tokens)
+    torch.manual_seed(5)
+    close(mine, theirs(tokens).logits)
+
+
+@check("initialisation", "gpt2", "test_gpt2.py::test_initialisation_follows_its_table")
+def _():
+    gpt2 = importlib.import_module("minigpt.gpt2")
+    torch.manual_seed(0)
+    model = gpt2.GPT2(gpt2.GPT2Config(vocab_size=99, n_positions=9, n_embd=128, n_layer=8, n_head=4))
+    std = torch.cat([block.mlp.down.weight.flatten() for block in model.blocks]).std().item()
+    assert abs(std / (0.02 / 4) - 1) < 0.05
+
+
+# --- attention and its masks -----------------------------------------------------------------------------------------
+
+
+@check("attention", "attention", "test_attention.py::test_equals_torch_with_gradients")
+def _():
+    attention = importlib.import_module("minigpt.attention")
+    generator = torch.Generator().manual_seed(0)
+    for n_query, n_key in [(6, 6), (3, 6), (1, 6)]:
+        q, k, v = (torch.randn(2, 3, n, 4, generator=generator, dtype=torch.float64) for n in (n_query, n_key, n_key))
+        mask = torch.rand(2, 1, n_query, n_key, generator=generator) < 0.6
+        mask[..., 0] = True
+        bias = torch.randn(1, 3, n_query, n_key, generator=generator, dtype=torch.float64)
+        triangle = torch.ones(n_key, n_key).tril().bool()[n_key - n_query :]
+        for m, causal, b in itertools.product((None, mask), (False, True), (None, bias)):
+            added = torch.zeros(2, 3, n_query, n_key, dtype=torch.float64)
+            added = added if m is None else added.masked_fill(~m, -torch.inf)
+            added = added.masked_fill(~triangle, -torch.inf) if causal else added
+            expected = F.scaled_dot_product_attention(q, k, v, attn_mask=added if b is None else added + b)
+            for attend in (attention.explicit_attention, attention.sdpa_attention):
+                close(attend(q, k, v, mask=m, causal=causal, bias=b), expected)
+
+
+@check(
+    "empty rows", "attention", "test_attention.py::test_a_query_with_nothing_to_look_at_gets_zeros_and_clean_gradients"
+)
+def _():
+    attention = importlib.import_module("minigpt.attention")
+    q, k, v = (torch.randn(1, 2, 4, 3, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    mask = torch.tensor([[0, 0, 1, 1]]).bool()[:, None, None, :]
+    for attend in (attention.explicit_attention, attention.sdpa_attention):
+        out = attend(q, k, v, mask=mask, causal=True)
+        out.sum().backward()
+        assert (out[:, :, :2] == 0).all() and q.grad.isfinite().all()
+
+
+@check("cross attention", "attention", "test_layers.py: torch.nn.MultiheadAttention")
+def _():
+    attention = importlib.import_module("minigpt.attention")
+    torch.manual_seed(3)
+    layer = attention.MultiHeadAttention(12, 3).double()
+    theirs = torch.nn.MultiheadAttention(12, 3, batch_first=True, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+        theirs.in_proj_weight.copy_(torch.cat([layer.query.weight, layer.key.weight, layer.value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([layer.query.bias, layer.key.bias, layer.value.bias]))
+        theirs.out_proj.load_state_dict(layer.output.state_dict())
+    x, memory = torch.randn(2, 5, 12).double(), torch.randn(2, 8, 12).double()
+    close(layer(x, source=memory), theirs(x, memory, memory)[0])
+
+
+# --- the loss --------------------------------------------------------------------------------------------------------
+
+
+@check("cross-entropy", "loss", "test_loss.py::test_equals_torch_with_gradients")
+def _():
+    loss = importlib.import_module("minigpt.loss")
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 6, 9, generator=generator, dtype=torch.float64)
+    targets = torch.randint(9, (3, 6), generator=generator)
+    targets[0, 2] = targets[2, 5] = -100
+    for offset in (0.0, 1000.0):
+        expected = F.cross_entropy((logits + offset).transpose(1, 2), targets)
+        close(loss.cross_entropy(logits + offset, targets), expected)
+    broken = logits.clone()
+    broken[0, 2] = torch.nan
+    broken.requires_grad_()
+    loss.cross_entropy(broken, targets).backward()
+    assert broken.grad.isfinite().all()
+
+
+@check("shift", "loss", "test_loss.py::test_next_token_loss_shifts_once")
+def _():
+    loss = importlib.import_module("minigpt.loss")
+    logits = torch.randn(2, 5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    labels = torch.arange(10).view(2, 5) % 7
+    close(loss.next_token_loss(logits, labels), F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()))
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    parts = [
+        loss.next_token_loss(logits[0:1, 2:], labels[0:1, 2:]) * 2,
+        loss.next_token_loss(logits[1:], labels[1:]) * 4,
+    ]
+    close(loss.next_token_loss(logits, labels, mask), sum(parts) / 6)
+
+
+@check("accumulation", "loss", "test_loss.py::test_parts_of_a_batch_add_up_to_the_whole")
+def _():
+    loss = importlib.import_module("minigpt.loss")
+    logits = torch.randn(4, 5, 7, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    labels = torch.arange(20).view(4, 5) % 7
+    labels[0, 1:] = -100
+    parts = [loss.next_token_loss(logits[i : i + 2], labels[i : i + 2], num_items=12) for i in (0, 2)]
+    close(sum(parts), loss.next_token_loss(logits, labels))
+
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+
+@check("saving", "pretrained", "test_pretrained.py::test_what_we_save_loads_in_both_bit_for_bit")
+def _():
+    import transformers
+
+    minigpt = importlib.import_module("minigpt")
+    case = CASES[0]
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        minigpt.save_model(ours(case, "explicit")[0], folder)
+        theirs = transformers.GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float64).eval()
+        close(theirs(case.tokens).logits, case.logits)
+
+
+# --- decoding --------------------------------------------------------------------------------------------------------
+
+
+@check(
+    "greedy", "generation kv_cache", "test_generation.py::test_greedy_equals_transformers_for_prompts_of_unequal_length"
+)
+def _():
+    generate = importlib.import_module("minigpt").generate
+    for case, model, _ in itertools.islice(models(), 6):
+        prompts = [case.tokens[0, :7].tolist(), case.tokens[1, :2].tolist(), case.tokens[2, :4].tolist()]
+        answers = generate(model, prompts, 6, stop_tokens=[])
+        for prompt, answer in zip(prompts, answers, strict=True):
+            expected = list(prompt)
+            with torch.no_grad():
+                for _ in range(6):  # token by token, the whole text each time
+                    expected.append(model(torch.tensor([expected]))[0, -1].argmax().item())
+            assert answer == expected
+        stop = answers[0][8]
+        stopped = generate(model, prompts, 6, stop_tokens=[stop])
+        for prompt, answer, short in zip(prompts, answers, stopped, strict=True):
+            new = answer[len(prompt) :]
+            assert short == prompt + (new[: new.index(stop) + 1] if stop in new else new)
+
+
+@check("processors", "generation", "test_generation.py::test_processors_equal_transformers")
+def _():
+    import transformers.generation.logits_process as theirs
+
+    sampling = importlib.import_module("minigpt.generation").sampling_probabilities
+    logits = 4 * torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    logits[0, :5] = 9.0  # ties
+    for temperature, top_k, top_p in [(0.5, 3, 0.9), (2.0, 30, 0.6), (0.7, 50, 1e-9)]:
+        expected = theirs.TemperatureLogitsWarper(temperature)(None, logits)
+        expected = theirs.TopKLogitsWarper(top_k)(None, expected)
+        expected = theirs.TopPLogitsWarper(top_p)(None, expected)
+        close(sampling(logits, temperature, top_k, top_p), expected.softmax(-1), bar=1e-6)
+
+
+# --- perplexity ------------------------------------------------------------------------------------------------------
+
+
+@check("ledger", "perplexity", "test_perplexity.py::test_three_columns_come_out_of_three_loops")
+def _():
+    perplexity = importlib.import_module("minigpt.perplexity")
+    case = CASES[1]
+    model = ours(case, "explicit")[0]
+    tokens = (torch.arange(41) * 7 % model.config.vocab_size).tolist()
+    scores = perplexity.score(model, tokens, 24, 12)
+    nll, means, read = [], [], 0
+    for begin in range(0, 41, 12):
+        end = min(begin + 24, 41)
+        first = max(begin + 1, read)
+        with torch.no_grad():
+            rows = model(torch.tensor([tokens[begin:end]])).log_softmax(-1)[0]
+        window = [-rows[t - begin - 1, tokens[t]].item() for t in range(first, end)]
+        nll += window
+        means.append(np.mean(window))
+        read = end
+        if end == 41:
+            break
+    close(scores.nll[1:], nll)
+    close(scores.perplexity, np.exp(np.mean(nll)))
+    close(scores.window_mean_perplexity, np.exp(np.mean(means)))
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def counting_model(minigpt):
+    torch.manual_seed(0)
+    shape = dict(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=1)
+    return minigpt.GPT2(minigpt.GPT2Config(**shape, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
+
+
+@check("schedule", "train", "test_train.py::test_learning_rate_warms_up_and_falls")
+def _():
+    train = importlib.import_module("minigpt.train")
+    config = train.TrainConfig(warmup_steps=4, steps=9, learning_rate=1.0, final_learning_rate=0.1)
+    close([train.learning_rate_at(step, config) for step in (0, 3, 4, 8)], [0.25, 1.0, 1.0, 0.1])
+
+
+@check("decay", "train", "test_train.py::test_only_matrices_decay")
+def _():
+    train = importlib.import_module("minigpt.train")
+    for group in train.decay_groups(counting_model(importlib.import_module("minigpt")), 0.1):
+        assert {p.dim() >= 2 for p in group["params"]} == {group["weight_decay"] > 0}
+
+
+@check("steps", "train", "test_train.py::test_every_step_starts_clean_and_is_clipped")
+def _():
+    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train")
+    model, left_over, norms = counting_model(minigpt), [], []
+    model.register_forward_pre_hook(
+        lambda *_: left_over.extend(p.grad for p in model.parameters() if p.grad is not None)
+    )
+    optimizer_step = torch.optim.AdamW.step
+
+    def measured_step(optimizer, *arguments, **settings):
+        norms.append(torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item())
+        return optimizer_step(optimizer, *arguments, **settings)
+
+    text = (np.arange(300) % 20).astype(np.uint16)
+    torch.optim.AdamW.step = measured_step
+    try:
+        quick = dict(steps=3, batch_size=4, context=8, warmup_steps=0, evaluate_every=9, autocast=False, clip=0.01)
+        train.train(model, text, text, train.TrainConfig(**quick))
+    finally:
+        torch.optim.AdamW.step = optimizer_step
+    assert not left_over and len(norms) == 3 and max(norms) < 0.0101
+
+
+# --- the tokenizer ---------------------------------------------------------------------------------------------------
+
+
+@check("encoding", "tokenizer", "test_tokenizer.py::test_equal_to_hugging_face_on_fuzzed_text")
+def _():
+    import tokenizers
+
+    tokenizer_class = importlib.import_module("minigpt.tokenizer").Tokenizer
+    texts = ["low lower lowest newest widest, the theme of thermal theory", "ababab abba baab aaaaaaaa"] * 2
+    ours_ = tokenizer_class.train(texts, 300)
+    with tempfile.TemporaryDirectory() as folder:
+        ours_.save(folder)
+        theirs = tokenizers.ByteLevelBPETokenizer(f"{folder}/vocab.json", f"{folder}/merges.txt")
+    for text in [*texts, "thethethe lowestest abaabbab theorem wider"]:
+        assert ours_.encode(text) == theirs.encode(text).ids

@@ -1,0 +1,47 @@
+"""The proof has power: every bug of the registry turns the quick kill check red; the code as it is leaves it green."""
+
+import pytest
+from mutants import EQUIVALENT, MUTANTS, PACKAGE, switched_on
+from quick_check import CHECKS, find_killer
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_the_code_as_it_is_passes(check):
+    check.run()
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_is_killed(mutant):
+    with switched_on(mutant):
+        killer = find_killer(mutant.room)
+    assert killer is not None, f"{mutant.name} survived"
+    assert mutant.room in killer.rooms, f"{mutant.name} was caught far from home, by {killer.name}"
+
+
+@pytest.mark.parametrize("mutant", EQUIVALENT, ids=lambda mutant: mutant.name)
+def test_an_equivalent_change_is_not_killed(mutant):
+    with switched_on(mutant):
+        assert find_killer(mutant.room) is None
+
+
+def test_the_registry_is_large_and_its_names_are_different():
+    assert len(MUTANTS) >= 25 and len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_the_package_is_itself_again_afterwards():
+    import minigpt.gpt2
+
+    before = minigpt.gpt2
+    with switched_on(MUTANTS[0]):
+        import minigpt.attention as mutated
+
+        assert mutated is not before
+    import minigpt.gpt2 as after
+
+    assert after is before
+
+
+@pytest.mark.parametrize("mutant", [*MUTANTS, *EQUIVALENT], ids=lambda mutant: mutant.name)
+def test_a_mutant_changes_code_that_exists(mutant):
+    source = (PACKAGE / f"{mutant.room}.py").read_text(encoding="utf-8")
+    assert mutant.apply(source) != source
