@@ -1,6 +1,7 @@
 """Shared fixtures. Data sets are found through $MINIGPT_DATA, OpenAI's weights through load_model's own search."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the full number of random cases, not a fifth of it")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How far ours ever was from the oracles, where they were asked."""
+    oracle = sys.modules.get("oracle")
+    if oracle and oracle.worst:
+        terminalreporter.section("worst figures")
+        terminalreporter.write_line("\n".join(oracle.worst_figures()))
 
 
 @pytest.fixture
