@@ -69,14 +69,38 @@ def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
     return triangle if mask is None else mask & triangle
 
 
+def _check(q, k, v, mask, bias, scale) -> None:
+    """Raise ValueError for what does not fit: a kernel would stumble over it, or broadcast it and say nothing."""
+    fits = k.shape[:-2] == q.shape[:-2] and k.shape[-1] == q.shape[-1]
+    if not fits or (v is not None and v.shape[:-1] != k.shape[:-1]):
+        shapes = [f"{name} {tuple(t.shape)}" for name, t in [("q", q), ("k", k), ("v", v)] if t is not None]
+        raise ValueError(f"expected q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv), got {', '.join(shapes)}")
+    for name, tensor in [("k", k), ("v", v), ("mask", mask), ("bias", bias)]:
+        if tensor is not None and tensor.device != q.device:
+            raise ValueError(f"{name} is on {tensor.device}, q on {q.device}")
+    scores = (*q.shape[:-1], k.size(-2))
+    for name, tensor in [("mask", mask), ("bias", bias)]:
+        if tensor is None:
+            continue
+        try:
+            tensor.expand(scores)
+        except RuntimeError:
+            raise ValueError(f"{name} {tuple(tensor.shape)} does not broadcast to the scores, {scores}") from None
+    if bias is not None and not bias.is_floating_point():
+        raise ValueError(f"bias is added to the scores: it must be floating point, got {bias.dtype}")
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive, got {scale}")
+
+
 def attention_weights(q, k, mask=None, causal=False, bias=None, scale=None) -> torch.Tensor:
     """How much each query takes from each key: softmax(q kᵀ · scale + bias) over the keys it may look at.
 
     q (B, H, Tq, D), k (B, H, Tk, D); mask bool, True = may look, and bias (added to the scores, for T5's relative
     positions), both broadcast to (B, H, Tq, Tk); scale None = 1/sqrt(D). Returns (B, H, Tq, Tk); each row sums to 1,
-    or to 0 where a mask leaves the query nothing to look at. Raises ValueError for a mask that is not bool and,
-    with causal=True, for more queries than keys.
+    or to 0 where a mask leaves the query nothing to look at. Raises ValueError for shapes or devices that do not fit,
+    a mask that is not bool, a scale that is not positive and, with causal=True, more queries than keys.
     """
+    _check(q, k, None, mask, bias, scale)
     scale = 1 / math.sqrt(q.size(-1)) if scale is None else scale
     scores = (q * scale) @ k.transpose(-2, -1)  # (B, H, Tq, Tk)
     if bias is not None:
@@ -96,6 +120,7 @@ def explicit_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, 
 
     dropout is the probability with which a weight is zeroed (0.0 outside training). Returns (B, H, Tq, Dv).
     """
+    _check(q, k, v, mask, bias, scale)
     weights = attention_weights(q, k, mask, causal, bias, scale)
     if dropout > 0:
         weights = F.dropout(weights, dropout)
@@ -109,6 +134,7 @@ def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
     `is_causal` puts the diagonal in the top left corner, right for n_query = n_key only, but it is the one form
     that FlashAttention takes; any other causal call needs the boolean mask.
     """
+    _check(q, k, v, mask, bias, scale)
     n_query, n_key = q.size(-2), k.size(-2)
     is_causal = causal and mask is None and bias is None and 1 < n_query == n_key
     allowed = None if is_causal else _allowed(mask, causal, n_query, n_key, q.device)
@@ -116,6 +142,8 @@ def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
         allowed = bias.masked_fill(~allowed, -torch.inf)
     elif bias is not None:
         allowed = bias
+    if allowed is not None and allowed.dim() == 1:  # one row for all queries: the kernels want it written as such
+        allowed = allowed[None]
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=allowed, is_causal=is_causal, scale=scale, dropout_p=dropout
     )
@@ -135,11 +163,16 @@ class MultiHeadAttention(nn.Module):
         self, d_model, n_head, d_head=None, linear_bias=True, scale=None, dropout=0.0, attention=explicit_attention
     ):
         super().__init__()
-        if d_model < 1 or n_head < 1:
-            raise ValueError(f"d_model and n_head must be positive, got d_model={d_model}, n_head={n_head}")
+        if d_model < 1 or n_head < 1 or (d_head is not None and d_head < 1):
+            sizes = f"d_model={d_model}, n_head={n_head}, d_head={d_head}"
+            raise ValueError(f"d_model, n_head and d_head must be positive, got {sizes}")
         if d_head is None and d_model % n_head:
             raise ValueError(f"d_model must be divisible by n_head, got d_model={d_model}, n_head={n_head}")
         d_head = d_model // n_head if d_head is None else d_head
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
+        if not callable(attention):
+            raise ValueError(f"attention must be a function such as explicit_attention, got {attention!r}")
         self.n_head, self.d_head, self.scale, self.dropout = n_head, d_head, scale, dropout
         self.attention = attention
         self.query = nn.Linear(d_model, n_head * d_head, bias=linear_bias)
@@ -151,10 +184,15 @@ class MultiHeadAttention(nn.Module):
         """x (B, T, C) asks; source (B, S, C) answers, None = x itself (self attention). Returns (B, T, C).
 
         With a cache, the keys and values of earlier tokens of this layer are put in front of those of x.
+        Raises ValueError for shapes that do not fit, and for a cache together with another source.
         """
         if cache is not None and source is not None:
             raise ValueError("cache holds the keys and values of earlier tokens of x; it cannot serve another source")
         source = x if source is None else source
+        for name, value in [("x", x), ("source", source)]:
+            if value.dim() != 3 or value.size(-1) != self.query.in_features:
+                expected = f"(B, tokens, {self.query.in_features})"
+                raise ValueError(f"{name} must have shape {expected}, got {tuple(value.shape)}")
         q = self._split_heads(self.query(x))  # (B, H, T, D)
         k = self._split_heads(self.key(source))  # (B, H, S, D)
         v = self._split_heads(self.value(source))  # same source as k, another projection

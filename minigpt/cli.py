@@ -74,6 +74,22 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def not_empty(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to 2^63 - 1, got {text!r}")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m minigpt",
@@ -88,8 +104,10 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=function)
         return sub
 
+    source = dict(type=not_empty, default="tiny", help="tiny, a checkpoint folder, or a hub name such as gpt2")
+
     def add_source(sub):
-        sub.add_argument("--source", default="tiny", help="tiny, a checkpoint folder, or a hub name such as gpt2")
+        sub.add_argument("--source", **source)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         sub.add_argument("--device", default=device, help="where to compute (default here: %(default)s)")
 
@@ -97,7 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="print data instead of text")
 
     sub = command("tour", tour_command, "Walk through the lecture on a real model and check every claim")
-    sub.add_argument("--source", default="tiny", help="tiny, a checkpoint folder, or a hub name such as gpt2")
+    sub.add_argument("--source", **source)
     add_json(sub)
 
     sub = command("generate", generate_command, "Continue a text, token by token")
@@ -108,27 +126,35 @@ def build_parser() -> argparse.ArgumentParser:
     sampling.add_argument("--temperature", type=float, metavar="T", help="below 1 bolder, above 1 more varied")
     sampling.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
     sampling.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that add up to P")
-    sampling.add_argument("--seed", type=int, metavar="SEED", help="the same seed draws the same text")
+    sampling.add_argument("--seed", type=seed, metavar="SEED", help="the same seed draws the same text")
     add_json(sub)
 
     sub = command("perplexity", perplexity_command, "Measure how well a model predicts a text, averaged three ways")
-    sub.add_argument("--text", required=True, metavar="FILE", help="a text file in UTF-8")
+    sub.add_argument("--text", required=True, type=not_empty, metavar="FILE", help="a text file in UTF-8")
     add_source(sub)
     sub.add_argument("--window", type=int, metavar="W", help="tokens read at once (default: the context length)")
     sub.add_argument("--stride", type=int, metavar="S", help="tokens from one window to the next (default: W / 2)")
     add_json(sub)
 
     sub = command("train", train_command, "Train a tokenizer and a model from nothing")
-    sub.add_argument("--out", required=True, metavar="FOLDER", help="where the checkpoint, metrics.csv, loss.png go")
     sub.add_argument(
-        "--text", nargs="+", metavar="FILE", help="text files in UTF-8 (default: the documentation installed here)"
+        "--out", required=True, type=not_empty, metavar="FOLDER", help="where the checkpoint, metrics.csv, loss.png go"
+    )
+    sub.add_argument(
+        "--text",
+        nargs="+",
+        type=not_empty,
+        metavar="FILE",
+        help="text in UTF-8 (default: the documentation installed here)",
     )
     sub.add_argument("--preset", choices=sorted(TRAIN_PRESETS), default="tiny", help="size and length (default tiny)")
     sub.add_argument("--steps", type=int, metavar="N", help="train for N steps instead of the preset's")
-    sub.add_argument("--seed", type=int, default=0, metavar="SEED", help="of the weights and the batches (default 0)")
+    sub.add_argument("--seed", type=seed, default=0, metavar="SEED", help="of the weights and the batches (default 0)")
 
     sub = command("download", download_command, "Fetch a model from the Hugging Face hub (mirrors: set HF_ENDPOINT)")
-    sub.add_argument("name", metavar="NAME", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2 or owner/name")
+    sub.add_argument(
+        "name", type=not_empty, metavar="NAME", help="gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2 or owner/name"
+    )
 
     sub = command("verify", verify_command, "Compare a checkpoint, ours against Hugging Face's transformers")
     add_source(sub)
@@ -189,14 +215,18 @@ def perplexity_command(options) -> int:
         ("word_perplexity", f"per word, {n_words} of them"),
         ("bits_per_byte", f"{n_bytes} bytes of UTF-8"),
     ]:
-        value = "-" if numbers[name] is None else f"{numbers[name]:.4f}"
+        value = (
+            "-" if numbers[name] is None else f"{numbers[name]:.4f}" if numbers[name] < 1e7 else f"{numbers[name]:.4e}"
+        )
         print(f"{name:24} {value:>14}   {meaning}")
     return 0
 
 
 def train_command(options) -> int:
     vocab_size, shape, config = TRAIN_PRESETS[options.preset]
-    config = dataclasses.replace(config, seed=options.seed, steps=options.steps or config.steps)
+    config = dataclasses.replace(
+        config, seed=options.seed, steps=config.steps if options.steps is None else options.steps
+    )
     directory = Path(options.out)
     if (directory / WEIGHTS_FILE).exists():
         raise ValueError(f"{directory} already holds a model; give --out another folder")
@@ -228,8 +258,10 @@ def train_command(options) -> int:
         plots.plot_losses(history).savefig(directory / "loss.png", dpi=120)
 
     history = train(model, tokens, held_out_tokens, config, directory, keep)
-    if not history:
-        raise ValueError(f"interrupted before the first step: nothing was written to {directory}")
+    if not history:  # Ctrl-C before the first step: there is nothing to keep
+        for file in files:
+            file.unlink()
+        raise KeyboardInterrupt
     scores = score(model, held_out_tokens.astype("int64"))
     n_bytes = sum(len(text.encode()) for text in held_out)
     gap = induction_gap(model, tokenizer.vocab_size, length=shape["n_positions"] // 2)
@@ -279,6 +311,7 @@ def _device(options) -> torch.device:
     try:
         device = torch.device(options.device)
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {options.device} cannot be used here: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError, NotImplementedError):
+        usable = "cpu and cuda" if torch.cuda.is_available() else "cpu"
+        raise ValueError(f"--device {options.device} cannot be used on this machine; {usable} can") from None
     return device

@@ -37,7 +37,7 @@ def documentation_corpus() -> tuple[list[Document], list[Document]]:
 
     documents = []
     seen = set()  # docstrings
-    for name, file in tqdm(list(_documented_files()), desc="reading documentation", unit=" files", leave=False):
+    for name, file in tqdm(list(_documented_files()), desc="reading documentation", leave=False, disable=None):
         documents.append(_document(name, _documentation(file, name), seen))
     for name, text in sorted(topics.items()):
         documents.append(_document(f"topics.{name}", [(name, text.strip())], seen))
@@ -147,30 +147,60 @@ def hold_out_tail(text: str) -> tuple[str, str]:
 
 
 def encode_documents(documents: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
-    """(N,) token ids of all documents, an end-of-text token behind each; two bytes an id where the vocabulary fits."""
+    """(N,) token ids of all documents, an end-of-text token behind each; two bytes an id where the vocabulary fits.
+
+    Raises ValueError for no documents at all, and for a text in place of a list of texts.
+    """
     end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    progress = tqdm(documents, desc="encoding", unit=" documents", leave=False, delay=2)
-    return np.concatenate([np.array(tokenizer.encode(document) + end, dtype=dtype) for document in progress])
+    if isinstance(documents, str):
+        raise ValueError("documents must be a list of texts; a single text would be taken letter by letter")
+    progress = tqdm(documents, desc="encoding", unit=" documents", leave=False, delay=2, disable=None)
+    parts = [np.array(tokenizer.encode(document) + end, dtype=dtype) for document in progress]
+    if not parts:
+        raise ValueError("documents is empty: give at least one text")
+    return np.concatenate(parts)
 
 
 def write_token_file(tokens: np.ndarray, file: str | Path) -> None:
-    """Keep token ids on disk as .npy."""
+    """Keep token ids on disk as .npy. Raises ValueError for anything but a row of integers."""
+    check_tokens("tokens", tokens, least=0)
     np.save(file, tokens)
 
 
 def read_token_file(file: str | Path) -> np.ndarray:
-    """(N,) ids, mapped from disk: nothing is read before it is used."""
-    return np.load(file, mmap_mode="r")
+    """(N,) ids, mapped from disk: nothing is read before it is used. Raises ValueError for a file that is none."""
+    try:
+        tokens = np.lib.format.open_memmap(file, mode="r")
+    except ValueError as error:
+        raise ValueError(f"{file} is not a token file: {error}") from None
+    check_tokens(str(file), tokens, least=0)
+    return tokens
+
+
+def check_integer(name: str, value: int, least: int) -> None:
+    """Raise ValueError unless value is an integer and large enough."""
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_tokens(name: str, tokens: np.ndarray, least: int) -> None:
+    """Raise ValueError unless tokens is a row of at least so many integers."""
+    kind, shape = np.asarray(tokens).dtype, np.shape(tokens)
+    if kind.kind not in "iu" or len(shape) != 1:
+        raise ValueError(f"{name} must be a row of integer ids, got {kind} {shape}")
+    if len(tokens) < least:
+        raise ValueError(f"{name} has {len(tokens)} tokens, one row needs context={least}")
 
 
 def random_batches(tokens: np.ndarray, batch_size: int, context: int, seed: int = 0) -> Iterator[torch.Tensor]:
     """Endless (batch_size, context) int64 batches from random places of a token file.
 
-    Raises ValueError when the file is shorter than one row.
+    Raises ValueError when the file is shorter than one row, and for a setting out of range.
     """
-    if len(tokens) < context:
-        raise ValueError(f"the text has {len(tokens)} tokens, one row of the batch needs context={context}")
+    for name, value, least in [("batch_size", batch_size, 1), ("context", context, 1), ("seed", seed, 0)]:
+        check_integer(name, value, least)
+    check_tokens("tokens", tokens, context)
     return _random_batches(tokens, batch_size, context, np.random.default_rng(seed))
 
 

@@ -4,6 +4,7 @@ Training reads a whole text at once; generating writes one token, reads it, and 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import index
 
 import torch
 
@@ -14,6 +15,8 @@ from .gpt2 import GPT2
 
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
     """The k largest logits of each row stay, ties with the k-th included; the others become -inf (Fan et al. 2018)."""
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"top_k must be an integer of at least 1, got {k!r}")
     threshold = logits.topk(min(k, logits.size(-1)), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < threshold, -torch.inf)
 
@@ -23,6 +26,8 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
     Counted from the unlikely end: a token goes when it and everything less likely add up to at most 1 - p.
     """
+    if not 0 < p <= 1:
+        raise ValueError(f"top_p must be above 0 and at most 1, got {p!r}")
     ascending, order = logits.sort(dim=-1)
     unlikely = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
     unlikely[..., -1] = False  # the most likely token always stays
@@ -32,7 +37,12 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 def sampling_probabilities(
     logits: torch.Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> torch.Tensor:
-    """Logits (B, V) -> the probabilities that a token is drawn from: temperature, then top-k, then top-p."""
+    """Logits (B, V) -> the probabilities that a token is drawn from: temperature, then top-k, then top-p.
+
+    Raises ValueError for a temperature below 1e-30, where logits overflow, and a top_k or top_p out of range.
+    """
+    if not temperature >= 1e-30:
+        raise ValueError(f"temperature must be positive, at least 1e-30, got {temperature!r}")
     logits = logits.float() / temperature
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
@@ -67,6 +77,7 @@ def generate(
     Raises ValueError, before any work, for a bad setting, a sampling setting without do_sample=True, an empty prompt,
     an id out of range, or a prompt longer than the context.
     """
+    prompts = _checked(prompts, model.config)
     choose = _chooser(do_sample, temperature, top_k, top_p, seed, len(prompts))
     steps = _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache)
     answers = [list(prompt) for prompt in prompts]
@@ -89,25 +100,23 @@ def stream(
     use_cache: bool = True,
 ) -> Iterator[int]:
     """The new token ids of one prompt, each as soon as it is chosen. Arguments and errors as in `generate`."""
+    prompts = _checked([prompt], model.config)
     choose = _chooser(do_sample, temperature, top_k, top_p, seed, 1)
-    steps = _start(model, [prompt], max_new_tokens, choose, stop_tokens, use_cache)
+    steps = _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache)
     return (token for _, token in steps)
 
 
 def _chooser(do_sample, temperature, top_k, top_p, seed, n_rows) -> Callable:
     """A function (logits (B, V), row numbers) -> one token id a row, from checked settings."""
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
     if not do_sample:
         if (temperature, top_k, top_p, seed) != (1.0, None, None, None):
             raise ValueError("temperature, top_k, top_p and seed need do_sample=True: greedy decoding draws nothing")
         return lambda logits, rows: logits.argmax(dim=-1).tolist()
+    sampling_probabilities(torch.zeros(1, 1), temperature, top_k, top_p)  # refuses bad settings before any work
     if seed is None:
         seed = int(torch.randint(2**62, ()))
+    if not isinstance(seed, int) or abs(seed) >= 2**63:
+        raise ValueError(f"seed must be an integer of 64 bits, got {seed!r}")
     generators = [torch.Generator().manual_seed(seed + row) for row in range(n_rows)]
 
     def draw(logits, rows):
@@ -118,15 +127,18 @@ def _chooser(do_sample, temperature, top_k, top_p, seed, n_rows) -> Callable:
     return draw
 
 
-def _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache) -> Iterator[tuple[int, int]]:
-    """Check everything, then hand out the decoding loop."""
-    config = model.config
-    if not prompts:
-        raise ValueError("prompts is empty: give at least one list of token ids")
+def _checked(prompts, config) -> list[list[int]]:
+    """The prompts as lists of plain integers, whatever they came in: lists, ranges, arrays, tensors."""
+    checked = []
     for row, prompt in enumerate(prompts):
-        if not hasattr(prompt, "__len__") or isinstance(prompt, str):
-            raise ValueError(f"prompts must be lists of token ids, got {prompt!r} as prompt {row}")
-        if len(prompt) == 0:
+        try:
+            checked.append([index(token) for token in prompt])
+        except TypeError:
+            raise ValueError(f"prompts must be lists of token ids, got {prompt!r:.80} as prompt {row}") from None
+    if not checked:
+        raise ValueError("prompts is empty: give at least one list of token ids")
+    for row, prompt in enumerate(checked):
+        if not prompt:
             raise ValueError(f"prompt {row} is empty: there is no token to continue")
         if len(prompt) > config.n_positions:
             raise ValueError(
@@ -136,11 +148,21 @@ def _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache) -> It
             if not 0 <= token < config.vocab_size:
                 limit = f"0..{config.vocab_size - 1} (vocab_size={config.vocab_size})"
                 raise ValueError(f"token id {token} of prompt {row}, position {position}, is outside {limit}")
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must not be negative, got {max_new_tokens}")
+    return checked
+
+
+def _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache) -> Iterator[tuple[int, int]]:
+    """Check what is left to check, then hand out the decoding loop."""
+    config = model.config
+    if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens must be an integer of at least 0, got {max_new_tokens!r}")
     if stop_tokens is None:
-        stop_tokens = [] if config.eos_token_id is None else [config.eos_token_id]
-    return _decode(model, [list(prompt) for prompt in prompts], max_new_tokens, choose, set(stop_tokens), use_cache)
+        stop = set() if config.eos_token_id is None else {config.eos_token_id}
+    else:
+        stop = {index(token) for token in stop_tokens}
+        if not all(token in range(config.vocab_size) for token in stop):
+            raise ValueError(f"stop_tokens must be ids in 0..{config.vocab_size - 1}, got {sorted(stop)}")
+    return _decode(model, prompts, max_new_tokens, choose, stop, use_cache)
 
 
 @torch.no_grad()

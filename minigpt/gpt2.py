@@ -79,11 +79,19 @@ class GPT2Config:
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd must be divisible by n_head, got n_embd={self.n_embd}, n_head={self.n_head}")
         for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0.0 <= value < 1.0:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {value!r}")
         for name in ("layer_norm_epsilon", "initializer_range"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0.0 < value < math.inf:
+                raise ValueError(f"{name} must be positive, got {value!r}")
+        for name in ("scale_attn_weights", "scale_attn_by_inverse_layer_idx", "tie_word_embeddings"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        for name in ("bos_token_id", "eos_token_id"):
+            if not isinstance(getattr(self, name), int | None):
+                raise ValueError(f"{name} must be an integer or None, got {getattr(self, name)!r}")
         if self.activation_function not in ACTIVATIONS:
             known = ", ".join(ACTIVATIONS)
             raise ValueError(f"activation_function must be one of {known}; got {self.activation_function!r}")
@@ -163,18 +171,19 @@ class GPT2(nn.Module):
 
         attention_mask (B, past + T) holds 1 for real tokens and 0 for pads, wherever they are; past is the length of
         the cache (0 without one). position_ids (B, T) None = `position_ids_for`. A cache is appended to.
-        Raises ValueError, before any work, for a wrong shape or dtype, an id or position out of range, a full cache.
+        Raises ValueError, before any work, for a wrong shape, dtype or device, an id or position out of range, a cache
+        that is full or another model's.
         """
         past = 0 if cache is None else cache.length
-        self._check_input(tokens, attention_mask, cache, past)
+        self._check_input(tokens, attention_mask, position_ids, cache, past)
+        mask = None if attention_mask is None else padding_mask(attention_mask)
         if position_ids is None:
             position_ids = position_ids_for(attention_mask, past, tokens)
         elif position_ids.shape != tokens.shape:
             raise ValueError(
                 f"position_ids {tuple(position_ids.shape)} must have the shape of tokens, {tuple(tokens.shape)}"
             )
-        _check_ids("position id", position_ids, self.config.n_positions, "n_positions")
-        mask = None if attention_mask is None else padding_mask(attention_mask)
+        check_ids("position id", position_ids, self.config.n_positions, "n_positions")
 
         x = self.token_embedding(tokens) + self.position_embedding(position_ids)  # (B, T, C)
         x = self.dropout(x)
@@ -196,24 +205,37 @@ class GPT2(nn.Module):
         c, weight = self.config, self.token_embedding.weight
         return KVCache(c.n_layer, batch_size, c.n_head, capacity, c.n_embd // c.n_head, weight.device, weight.dtype)
 
-    def _check_input(self, tokens, attention_mask, cache, past):
+    def _check_input(self, tokens, attention_mask, position_ids, cache, past):
+        c, weight = self.config, self.token_embedding.weight
+        for name, tensor in [("tokens", tokens), ("attention_mask", attention_mask), ("position_ids", position_ids)]:
+            if tensor is None and name != "tokens":
+                continue
+            if not isinstance(tensor, torch.Tensor) or tensor.device != weight.device:
+                where = getattr(tensor, "device", type(tensor).__name__)
+                raise ValueError(f"{name} must be a tensor on {weight.device}, where the model is, got {where}")
+            if name != "attention_mask" and tensor.dtype != torch.int64:
+                raise ValueError(f"{name} must be int64 ids, got {tensor.dtype}")
         if tokens.dim() != 2 or tokens.numel() == 0:
             raise ValueError(
                 f"tokens must have shape (batch, tokens) with at least one of each, got {tuple(tokens.shape)}"
             )
-        if tokens.dtype != torch.int64:
-            raise ValueError(f"tokens must be int64 ids, got {tokens.dtype}")
-        _check_ids("token id", tokens, self.config.vocab_size, "vocab_size")
+        check_ids("token id", tokens, c.vocab_size, "vocab_size")
         if attention_mask is not None and attention_mask.shape != (tokens.size(0), past + tokens.size(1)):
             raise ValueError(
                 f"attention_mask must cover all keys, shape {(tokens.size(0), past + tokens.size(1))}, "
                 f"got {tuple(attention_mask.shape)} for tokens {tuple(tokens.shape)} after {past} cached"
             )
-        if cache is not None and (cache.batch_size != tokens.size(0) or past + tokens.size(1) > cache.capacity):
+        if cache is None:
+            return
+        if cache.batch_size != tokens.size(0) or past + tokens.size(1) > cache.capacity:
             raise ValueError(
                 f"cache for {cache.batch_size} rows of {cache.capacity} tokens, {past} filled, "
                 f"cannot take tokens {tuple(tokens.shape)}"
             )
+        made_for = (*cache.keys.shape[::2], cache.keys.dtype, cache.keys.device)
+        expected = (c.n_layer, c.n_head, c.n_embd // c.n_head, weight.dtype, weight.device)
+        if made_for != expected:
+            raise ValueError(f"cache was made for (layers, heads, width, ...) {made_for}, the model has {expected}")
 
 
 def position_ids_for(attention_mask, past: int, tokens: torch.Tensor) -> torch.Tensor:
@@ -227,7 +249,8 @@ def position_ids_for(attention_mask, past: int, tokens: torch.Tensor) -> torch.T
     return positions.clamp(min=0)[:, -tokens.size(1) :]
 
 
-def _check_ids(what: str, ids: torch.Tensor, limit: int, limit_name: str) -> None:
+def check_ids(what: str, ids: torch.Tensor, limit: int, limit_name: str) -> None:
+    """Raise ValueError that names the place of an id outside 0..limit - 1 among ids (rows, columns)."""
     smallest, largest = (bound.item() for bound in ids.aminmax())
     if smallest < 0 or largest >= limit:
         wrong = smallest if smallest < 0 else largest

@@ -15,10 +15,10 @@ class KVCache:
     """
 
     def __init__(self, n_layer, batch_size, n_head, capacity, d_head, device=None, dtype=None):
-        for name, value in [("batch_size", batch_size), ("capacity", capacity)]:
-            if value < 1:
-                raise ValueError(f"{name} of a cache must be at least 1, got {value}")
         shape = (n_layer, batch_size, n_head, capacity, d_head)
+        for name, size in zip(("n_layer", "batch_size", "n_head", "capacity", "d_head"), shape, strict=True):
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} of a cache must be an integer of at least 1, got {size!r}")
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.length = 0
@@ -34,13 +34,21 @@ class KVCache:
     def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Store k and v (B, H, T, D) of one layer behind what is there; return all of them (B, H, length + T, D).
 
-        Raises ValueError when the batch differs or the capacity would be exceeded.
+        Raises ValueError, before anything is stored, for an unknown layer, a shape or device that differs, or when the
+        capacity would be exceeded.
         """
+        if layer not in range(len(self.keys)):
+            raise ValueError(f"layer must be one of 0..{len(self.keys) - 1}, got {layer!r}")
+        expected = (self.batch_size, self.keys.size(2), *k.shape[2:3], self.keys.size(4))
+        for name, tensor in [("k", k), ("v", v)]:
+            if tensor.shape != expected or tensor.device != self.keys.device:
+                raise ValueError(
+                    f"{name} must be {expected} on {self.keys.device} to fit the cache, "
+                    f"got {tuple(tensor.shape)} on {tensor.device}"
+                )
         end = self.length + k.size(2)
         if end > self.capacity:
             raise ValueError(f"cache is full: {self.length} + {k.size(2)} tokens exceed its capacity {self.capacity}")
-        if k.size(0) != self.batch_size:
-            raise ValueError(f"cache was made for a batch of {self.batch_size}, got {k.size(0)}")
         self.keys[layer, :, :, self.length : end] = k
         self.values[layer, :, :, self.length : end] = v
         if layer == len(self.keys) - 1:
@@ -48,12 +56,19 @@ class KVCache:
         return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
 
     def select(self, rows) -> None:
-        """Keep these rows of the batch, in this order (a list of indices; a row may be taken twice: beams)."""
-        rows = torch.as_tensor(rows, device=self.keys.device)
+        """Keep these rows of the batch, in this order (a list of indices; a row may be taken twice: beams).
+
+        Raises ValueError for anything but at least one index of a row.
+        """
+        rows = torch.as_tensor(rows)
+        inside = rows.dtype == torch.int64 and rows.dim() == 1 and all(0 <= r < self.batch_size for r in rows.tolist())
+        if not inside or len(rows) == 0:
+            raise ValueError(f"rows must be a list of indices in 0..{self.batch_size - 1}, got {rows.tolist()}")
+        rows = rows.to(self.keys.device)
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
 
     def truncate(self, n: int) -> None:
         """Forget all but the first n tokens; what follows is overwritten by the next append."""
-        if not 0 <= n <= self.length:
-            raise ValueError(f"cannot truncate a cache of length {self.length} to {n}")
-        self.length = n
+        if n not in range(self.length + 1):
+            raise ValueError(f"cannot truncate a cache of length {self.length} to {n!r}")
+        self.length = int(n)

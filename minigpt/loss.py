@@ -2,11 +2,14 @@
 
 import torch
 
+from .attention import padding_mask
+
 
 def log_softmax(logits: torch.Tensor) -> torch.Tensor:
     """log of softmax over the last dimension, (..., V) -> (..., V).
 
     log softmax(x)_i = x_i - log Σ_j exp(x_j). Half precision is computed in float32.
+    Raises ValueError for logits that are not floating point, or have no entries.
     """
     logits = _largest_at_zero(logits)
     return logits - _log_sum_exp(logits)
@@ -14,6 +17,8 @@ def log_softmax(logits: torch.Tensor) -> torch.Tensor:
 
 def _largest_at_zero(logits):
     """Softmax does not change when a constant is added to every logit; with the largest at 0 no exp overflows."""
+    if not (logits.is_floating_point() and logits.dim() and logits.size(-1)):
+        raise ValueError(f"logits must be floating point scores (..., V), got {logits.dtype} {tuple(logits.shape)}")
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     return logits - logits.detach().amax(dim=-1, keepdim=True)
@@ -39,20 +44,18 @@ def cross_entropy(
     (0.0 when none does), "none" returns one loss per target (0.0 where ignored). label_smoothing mixes the target
     with a uniform guess (Szegedy et al. 2016, section 7).
 
-    Raises ValueError for shapes that do not match, a target out of range (with its position), or a bad option.
+    Raises ValueError for shapes, dtypes or devices that do not match, a target out of range (with its position), or a
+    bad option.
     """
     if logits.shape[:-1] != targets.shape:
         raise ValueError(
             f"logits {tuple(logits.shape)} need targets {tuple(logits.shape[:-1])}, got {tuple(targets.shape)}"
         )
-    if targets.dtype != torch.int64:
-        raise ValueError(f"targets must be int64 token ids, got {targets.dtype}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
-    counts = targets != ignore_index
-    _check_range(targets, counts, logits.size(-1))
+    counts = _counted(logits, targets, ignore_index)
 
     # Rows are selected before anything is computed: an inf or nan in an ignored row never reaches a gradient.
     logits, chosen = (logits.flatten(0, -2), targets.flatten()) if counts.all() else (logits[counts], targets[counts])
@@ -81,31 +84,44 @@ def next_token_loss(
     logits (B, T, V), labels (B, T), usually the input tokens themselves. With an attention_mask (B, T) a label counts
     only if it and its predecessor are real tokens: a pad predicts nothing. reduction as in `cross_entropy` ("none"
     gives (B, T - 1)); num_items replaces the divisor of "mean", for a batch that is fed in several parts.
-    Raises ValueError as `cross_entropy` does, and for an attention_mask of another shape or a num_items below 1.
+    Raises ValueError as `cross_entropy` does, for an attention_mask of another shape or with other values than 0 and 1,
+    and for a num_items below 1.
     """
     if logits.dim() != 3 or labels.shape != logits.shape[:2]:
         raise ValueError(
             f"expected logits (B, T, V) and labels (B, T), got {tuple(logits.shape)}, {tuple(labels.shape)}"
         )
-    if num_items is not None and (reduction != "mean" or num_items < 1):
+    if num_items is not None and not (reduction == "mean" and num_items >= 1):
         raise ValueError(f'num_items must be at least 1 and needs reduction "mean", got {num_items}, {reduction!r}')
-    _check_range(labels, labels != ignore_index, logits.size(-1))  # the first label too, though nothing predicts it
+    _counted(logits, labels, ignore_index)  # the first label is checked too, though nothing predicts it
     logits, labels = logits[:, :-1], labels[:, 1:]
     if attention_mask is not None:
-        if attention_mask.shape != (labels.size(0), labels.size(1) + 1):
+        expected = (labels.size(0), labels.size(1) + 1)
+        if attention_mask.shape != expected or attention_mask.device != labels.device:
             raise ValueError(
-                f"attention_mask {tuple(attention_mask.shape)} must have the shape of the labels, "
-                f"{(labels.size(0), labels.size(1) + 1)}"
+                f"attention_mask {tuple(attention_mask.shape)} on {attention_mask.device} must have the shape of the "
+                f"labels, {expected}, on {labels.device}"
             )
-        real = attention_mask.bool()
+        real = padding_mask(attention_mask)[:, 0, 0]
         labels = labels.masked_fill(~(real[:, 1:] & real[:, :-1]), ignore_index)
     if num_items is None:
         return cross_entropy(logits, labels, ignore_index, reduction)
     return cross_entropy(logits, labels, ignore_index, "sum") / num_items
 
 
-def _check_range(targets, counts, vocab_size):
-    wrong = counts & ((targets < 0) | (targets >= vocab_size))
+def _counted(logits, targets, ignore_index):
+    """Which targets count, (...) bool. Raises ValueError for one that is no index of the last dimension of logits."""
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets must be int64 token ids, got {targets.dtype}")
+    if targets.device != logits.device:
+        raise ValueError(f"targets are on {targets.device}, logits on {logits.device}")
+    if not isinstance(ignore_index, int):
+        raise ValueError(f"ignore_index must be an integer, got {ignore_index!r}")
+    counts = targets != ignore_index
+    wrong = counts & ((targets < 0) | (targets >= logits.size(-1)))
     if wrong.any():
         position = tuple(wrong.nonzero()[0].tolist())
-        raise ValueError(f"target {targets[position].item()} at position {position} is outside 0..{vocab_size - 1}")
+        raise ValueError(
+            f"target {targets[position].item()} at position {position} is outside 0..{logits.size(-1) - 1}"
+        )
+    return counts

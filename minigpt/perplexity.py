@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .gpt2 import GPT2
+from .gpt2 import GPT2, check_ids
 from .loss import cross_entropy
 
 
@@ -38,8 +38,8 @@ def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
     """
     if n_tokens < 2:
         raise ValueError(f"the text has {n_tokens} tokens; at least 2 are needed to score one")
-    if window < 2:
-        raise ValueError(f"window must be at least 2, got {window}")
+    if not isinstance(window, int) or window < 2:
+        raise ValueError(f"window must be an integer of at least 2, got {window!r}")
     if not 1 <= stride <= window:
         raise ValueError(f"stride must be between 1 and window={window}, got {stride}")
     windows = []
@@ -86,8 +86,9 @@ class Scores:
         return math.exp(weights @ self._window_means() / weights.sum()) if weights.any() else math.nan
 
     def word_perplexity(self, n_words: int) -> float:
-        """exp(Σ nll / n_words), the unit of papers with word-level vocabularies."""
-        return math.exp(np.nansum(self.nll) / _positive("n_words", n_words))
+        """exp(Σ nll / n_words), the unit of papers with word-level vocabularies; inf beyond e^709."""
+        nats = np.nansum(self.nll) / _positive("n_words", n_words)
+        return math.exp(nats) if nats < 709 else math.inf  # Chinese has no blanks: a whole page may be one "word"
 
     def bits_per_byte(self, n_bytes: int) -> float:
         """Σ nll / (ln 2 · n_bytes): does not depend on the tokenizer. n_bytes is the UTF-8 length of the text."""
@@ -98,8 +99,8 @@ class Scores:
 
 
 def _positive(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
     return value
 
 
@@ -111,20 +112,24 @@ def score(
 
     batch_size windows go through the model at once (None = as many as make 4096 tokens); the answer does not depend
     on it beyond rounding. Logits are computed only where they are scored.
-    Raises ValueError as `sliding_windows` does, and for a window beyond the context or a batch_size below 1;
-    FloatingPointError for a loss that is no number, instead of leaving it out of the average.
+    Raises ValueError, before any work, as `sliding_windows` does, for an id out of range, a window beyond the context,
+    or a batch_size below 1; FloatingPointError for a loss that is no number, instead of leaving it out of the average.
     """
     n_positions = model.config.n_positions
     window = n_positions if window is None else window
     if window > n_positions:
         raise ValueError(f"window must be at most the context length n_positions={n_positions}, got {window}")
     stride = max(1, window // 2) if stride is None else stride
+    tokens = torch.as_tensor(tokens)
+    if tokens.dim() != 1 or (len(tokens) and tokens.is_floating_point()):
+        raise ValueError(f"tokens must be one row of integer ids, got {tokens.dtype} {tuple(tokens.shape)}")
     windows = sliding_windows(len(tokens), window, stride)
     batch_size = max(1, 4096 // window) if batch_size is None else _positive("batch_size", batch_size)
 
-    tokens = torch.as_tensor(tokens, dtype=torch.int64)
+    tokens = tokens.long()
+    check_ids("token id", tokens[None], model.config.vocab_size, "vocab_size")
     nll = np.full(len(tokens), np.nan)
-    for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", unit=" batches", leave=False, delay=2):
+    for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
         rows = torch.stack([tokens[w.begin : w.end] for w in batch]).to(model.token_embedding.weight.device)
         n_targets = batch[0].end - batch[0].first_target
         hidden = model.hidden(rows)[:, -n_targets - 1 : -1]  # position t - 1 predicts token t

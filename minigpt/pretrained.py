@@ -143,6 +143,7 @@ def load_model(source, device=None, dtype=None, attention: str | None = None) ->
     file = weights_file(directory)
     tensors, header = read_tensors(file)
     check_settings(file, header, settings(config))
+    check_layers(tensors, config.n_layer, file)
     with torch.device("meta"):  # shapes only: the weights are about to come
         model = GPT2(config, attention=attention or "explicit")
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
@@ -193,6 +194,13 @@ def plain_names(tensors: dict[str, torch.Tensor], file) -> dict[str, torch.Tenso
             raise CheckpointError(f"{file}: tensor {short} is there twice, once as {name}")
         plain[short] = tensor
     return plain
+
+
+def check_layers(tensors: dict[str, torch.Tensor], n_layer: int, file) -> None:
+    """Raise CheckpointError when the file has not as many layers as config.json says: before they are all built."""
+    found = {int(number) for name in tensors for number in re.findall(r"\bh\.(\d{1,9})\.", name)}
+    if len(found) != n_layer:
+        raise CheckpointError(f"{file} has the tensors of {len(found)} layers, {CONFIG_FILE} says n_layer={n_layer}")
 
 
 def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="checkpoint") -> dict[str, torch.Tensor]:

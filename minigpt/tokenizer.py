@@ -175,7 +175,7 @@ class Tokenizer:
         if vocab_size < 257:
             raise ValueError(f"vocab_size must be at least 257 (256 bytes and {END_OF_TEXT}), got {vocab_size}")
         piece_counts = Counter()
-        for text in tqdm(texts, desc="counting pieces", unit=" texts", leave=False, delay=2):
+        for text in tqdm(texts, desc="counting pieces", unit=" texts", leave=False, delay=2, disable=None):
             piece_counts.update(PIECES.findall(text))
         tokens = sorted(CHARACTER_OF_BYTE)
         id_of_byte = {BYTE_OF_CHARACTER[character]: id for id, character in enumerate(tokens)}
@@ -223,7 +223,11 @@ class Tokenizer:
         for vocabulary_name, merges_name in FILE_LAYOUTS:
             vocabulary_file, merges_file = directory / vocabulary_name, directory / merges_name
             if vocabulary_file.is_file() and merges_file.is_file():
-                return Tokenizer(_read_vocabulary(vocabulary_file), _read_merges(merges_file))
+                vocabulary, merges = _read_vocabulary(vocabulary_file), _read_merges(merges_file)
+                try:
+                    return Tokenizer(vocabulary, merges)
+                except ValueError as error:
+                    raise ValueError(f"{vocabulary_file} and {merges_name}: {error}") from None
         wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in FILE_LAYOUTS)
         raise FileNotFoundError(f"no tokenizer in {directory}: expected {wanted}")
 

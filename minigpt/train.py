@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from .data import random_batches
+from .data import check_integer, check_tokens, random_batches
 from .loss import next_token_loss
 
 
@@ -41,15 +41,17 @@ class TrainConfig:
             ("context", 2),
             ("evaluate_every", 1),
             ("warmup_steps", 0),
+            ("seed", 0),
         ]:
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            check_integer(name, getattr(self, name), least)
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("final_learning_rate", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("learning_rate", "final_learning_rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers of at least 0 and below 1, got {self.betas}")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ def train(
     than one row, FloatingPointError when the loss is no longer a number.
     """
     check_lengths(tokens, held_out, config.context)
+    if directory is not None:
+        Path(directory).mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(
         decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas, fused=True
@@ -153,15 +157,20 @@ def train(
 
 
 def check_lengths(tokens: np.ndarray, held_out: np.ndarray, context: int) -> None:
-    """Raise ValueError when a text is shorter than one row of a batch."""
-    for name, ids in [("tokens", tokens), ("held_out", held_out)]:
-        if len(ids) < context:
-            raise ValueError(f"{name} has {len(ids)} tokens, one row needs context={context}")
+    """Raise ValueError when a text is no row of integers, or shorter than one row of a batch."""
+    check_tokens("tokens", tokens, context)
+    check_tokens("held_out", held_out, context)
 
 
 @torch.no_grad()
 def evaluate(model: nn.Module, tokens: np.ndarray, context: int, n_rows: int = 64, batch_size: int = 16) -> float:
-    """Mean loss in nats over up to n_rows rows spread evenly over a text: always the same ones, so runs compare."""
+    """Mean loss in nats over up to n_rows rows spread evenly over a text: always the same ones, so runs compare.
+
+    Raises ValueError for a text shorter than one row, and for a setting out of range.
+    """
+    for name, value, least in [("context", context, 2), ("n_rows", n_rows, 1), ("batch_size", batch_size, 1)]:
+        check_integer(name, value, least)
+    check_tokens("tokens", tokens, context)
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -180,8 +189,10 @@ def induction_gap(model: nn.Module, vocab_size: int, length: int, n_rows: int = 
     """How much of a text seen before is recognised: random tokens, then the same again; mean loss of the first half
     minus that of the second, in nats (Olsson et al. 2022, "In-context Learning and Induction Heads").
 
-    A model that copies nothing scores 0. Each half has `length` tokens.
+    A model that copies nothing scores 0. Each half has `length` tokens, two or more.
     """
+    for name, value, least in [("vocab_size", vocab_size, 1), ("length", length, 2), ("n_rows", n_rows, 1)]:
+        check_integer(name, value, least)
     generator = torch.Generator().manual_seed(seed)
     once = torch.randint(vocab_size, (n_rows, length), generator=generator)
     rows = torch.cat([once, once], dim=1).to(next(model.parameters()).device)

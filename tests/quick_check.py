@@ -111,14 +111,14 @@ def close(a, b, bar: float = BAR) -> None:
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-@check("logits", "attention gpt2 pretrained", "test_equivalence.py: logits")
+@check("logits", "attention gpt2 pretrained", "test_equivalence.py::test_logits_loss_and_gradients")
 def _():
     with torch.no_grad():
         for case, model, _ in models():
             close(model(case.tokens), case.logits)
 
 
-@check("padding", "attention gpt2", "test_equivalence.py: padded logits")
+@check("padding", "attention gpt2", "test_equivalence.py::test_logits_loss_and_gradients_of_padded_rows")
 def _():
     with torch.no_grad():
         for case, model, _ in models():
@@ -126,7 +126,7 @@ def _():
             close(model(case.tokens, attention_mask=case.mask)[real], case.padded_logits[real])
 
 
-@check("cache", "kv_cache attention gpt2", "test_equivalence.py: cached logits")
+@check("cache", "kv_cache attention gpt2", "test_equivalence.py::test_the_cache_at_every_split_and_in_random_chunks")
 def _():
     with torch.no_grad():
         for number, (case, model, _) in enumerate(models()):
@@ -143,7 +143,7 @@ def _():
             close(torch.cat(rows, dim=1), case.logits[:1])
 
 
-@check("gradients", "loss gpt2 attention", "test_equivalence.py: gradients")
+@check("gradients", "loss gpt2 attention", "test_equivalence.py::test_logits_loss_and_gradients")
 def _():
     loss_of = importlib.import_module("minigpt.loss").next_token_loss
     pretrained = importlib.import_module("minigpt.pretrained")
@@ -156,7 +156,7 @@ def _():
             close(parameter.grad, expected[name])
 
 
-@check("dropout", "gpt2 attention", "test_equivalence.py: dropout with the same seed")
+@check("dropout", "gpt2 attention", "test_equivalence.py::test_dropout_with_the_same_seed")
 def _():
     gpt2 = importlib.import_module("minigpt.gpt2")
     config = random_config(2, resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3)
@@ -215,7 +215,7 @@ def _():
         assert (out[:, :, :2] == 0).all() and q.grad.isfinite().all()
 
 
-@check("cross attention", "attention", "test_layers.py: torch.nn.MultiheadAttention")
+@check("cross attention", "attention", "test_layers.py::test_outputs_and_gradients_equal")
 def _():
     attention = importlib.import_module("minigpt.attention")
     torch.manual_seed(3)

@@ -117,6 +117,14 @@ def test_train_on_own_text_makes_a_checkpoint_that_generates(capsys, tmp_path):
     assert code == 2 and "already holds a model" in err
 
 
+def test_ctrl_c_before_the_first_step_leaves_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "train", lambda *_: [])
+    text_file, out_folder = tmp_path / "long.txt", tmp_path / "out"
+    text_file.write_text("".join(f"line {number} of many\n" for number in range(2000)))
+    code, _, err = run(capsys, "train", "--text", text_file, "--preset", "smoke", "--out", out_folder)
+    assert code == 130 and "interrupted" in err and not list(out_folder.iterdir())
+
+
 BAD = [
     (["fly"], "'fly'"),
     ([], "COMMAND"),
@@ -124,12 +132,17 @@ BAD = [
     (["generate", "a", "--source", "gpt17"], "no model 'gpt17'"),
     (["generate", "a", "--source", "{tmp}"], "needs config.json and one of model.safetensors,"),
     (["generate", "a " * 400], "n_positions=256"),
-    (["generate", "a", "--temperature", "-1"], "temperature must be positive, got -1.0"),
+    (["generate", "a", "--temperature", "-1"], "temperature must be positive"),
     (["generate", "a", "--temperature", "warm"], "'warm'"),
+    (["generate", "a", "--temperature", "1e-300"], "temperature must be positive"),
+    (["generate", "a", "--seed", "99999999999999999999"], "2^63 - 1, got '99999999999999999999'"),
+    (["generate", "a", "--seed", "-1"], "a seed is a whole number"),
+    (["generate", "a", "--source", ""], "--source: it is empty"),
     (["generate", "a", "--top-p", "1.5"], "top_p"),
     (["generate", "a", "--top-k", "0"], "top_k"),
     (["generate", "a", "--max-new-tokens", "-3"], "max_new_tokens"),
-    (["generate", "a", "--device", "abacus"], "--device abacus"),
+    (["generate", "a", "--device", "abacus"], "--device abacus cannot be used on this machine; cpu"),
+    (["generate", "a", "--device", "meta"], "--device meta cannot be used on this machine"),
     (["perplexity"], "--text"),
     (["perplexity", "--text", "{tmp}/nothing.txt"], "nothing.txt: No such file"),
     (["perplexity", "--text", "{tmp}"], "Is a directory"),
@@ -142,6 +155,8 @@ BAD = [
     (["train", "--text", "{tmp}/fine.txt", "--preset", "huge", "--out", "{tmp}/x"], "'huge'"),
     (["train", "--text", "{tmp}/short.txt", "--out", "{tmp}/x"], "context=256"),
     (["train", "--text", "{tmp}/fine.txt", "--steps", "-2", "--out", "{tmp}/x"], "steps"),
+    (["train", "--text", "{tmp}/fine.txt", "--steps", "0", "--out", "{tmp}/x"], "steps must be"),
+    (["train", "--text", "{tmp}/fine.txt", "--out", ""], "--out: it is empty"),
     (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/fine.txt/x"], "fine.txt"),
     (["download", "gpt17"], "could not download gpt17"),
     (["tour", "--source", "gpt17"], "no model 'gpt17'"),

@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 from minigpt.exercises import EXERCISES, check
 from minigpt.exercises.checking import find_hint
@@ -53,10 +54,9 @@ def test_two_typical_mistakes_are_known(name):
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_another_wrong_answer_sees_what_was_expected(name, capsys):
+def test_an_answer_of_another_kind_is_told_so(name, capsys):
     check(name, lambda *inputs: "nonsense")
-    out = capsys.readouterr().out
-    assert out.startswith("✗") and "expected\n" in out and "got\nnonsense" in out
+    assert "the answer is of type str, expected" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -65,7 +65,22 @@ def test_an_answer_that_raises_is_shown_and_does_not_stop_the_notebook(name, cap
         raise RuntimeError("shapes do not fit")
 
     check(name, raising)
-    assert "RuntimeError: shapes do not fit" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith(f"✗ {name}: it raised RuntimeError: shapes do not fit")
+
+
+def test_an_unknown_mistake_is_described(capsys):
+    check("attention", lambda q, k, v, allowed: q)
+    check("causal_mask", lambda n, m: torch.ones(n, m))
+    check("merge", lambda ids, pair, new_id: [new_id])
+    out = capsys.readouterr().out
+    assert "the shape is (4, 9), expected (4, 5)" in out
+    assert "the numbers are torch.float32, expected torch.bool" in out
+    assert "expected\n[9, 3, 9]\ngot\n[9]" in out
+
+
+def test_reading_all_tokens_at_once_is_no_answer_to_token_by_token(capsys):
+    check("token_by_token", lambda model, tokens: model(tokens))
+    assert "one token at a time: this exercise's model was handed 5" in capsys.readouterr().out
 
 
 def test_inputs_are_not_changed_by_an_answer():
@@ -83,3 +98,5 @@ def test_inputs_are_not_changed_by_an_answer():
 def test_an_unknown_exercise_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="'shfit'.*shift"):
         check("shfit", lambda: None)
+    with pytest.raises(ValueError, match="needs your function, got 5"):
+        check("merge", 5)

@@ -76,3 +76,20 @@ def test_saved_outputs_name_no_folder_of_the_machine_they_were_made_on():
     for file in NOTEBOOKS:
         found = re.findall(r"/(?:home|root|tmp|Users|work)/\S*", file.read_text(encoding="utf-8"))
         assert not found, f"{file.name}: {found[:3]}"
+
+
+def test_links_lead_somewhere():
+    pages = [*FOLDER.glob("*.ipynb"), *FOLDER.parent.glob("*.md"), *FOLDER.parent.glob("*/README.md")]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if link.startswith(("http", "attachment", "data:", "#")) or not re.search(r"\.\w+$|/$|^\w+$", link):
+                continue
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_test_that_the_map_names_exists():
+    for page in (FOLDER / "README.md", FOLDER.parent / "tests" / "README.md"):
+        for file, name in re.findall(r"(test_\w+\.py)(?:::(test_\w+))?", page.read_text(encoding="utf-8")):
+            source = (FOLDER.parent / "tests" / file).read_text(encoding="utf-8")
+            assert not name or f"def {name}(" in source, f"{page}: {file}::{name}"

@@ -143,7 +143,8 @@ def poison(tensors):
     "change, words",
     [
         (lambda tensors: tensors.pop("transformer.ln_f.bias"), "ln_f.bias is missing"),
-        (set_tensor("transformer.h.9.ln_1.bias", torch.zeros(4)), "unexpected tensor h.9.ln_1.bias"),
+        (set_tensor("transformer.h.9.ln_1.bias", torch.zeros(4)), "n_layer="),
+        (set_tensor("transformer.h.0.ln_3.bias", torch.zeros(4)), "unexpected tensor h.0.ln_3.bias"),
         (set_tensor("transformer.wpe.weight", torch.zeros(5, 5)), r"wpe.weight has shape \(5, 5\), expected \("),
         (poison, "h.0.mlp.c_fc.bias holds nan"),
         (lambda t: t.update({n: x.int() for n, x in t.items() if "wte" in n}), "wte.weight holds torch.int32"),
@@ -170,6 +171,7 @@ def test_a_missing_head_of_an_untied_model_is_refused(tmp_path):
         ({"model_type": "llama"}, "llama"),
         ({"add_cross_attention": True}, "cross-attention"),
         ({"n_head": 5}, "n_head=5"),
+        ({"n_layer": 10**9}, "says n_layer=1000000000"),  # refused before a billion blocks are built
         ({"n_layer": "2"}, "n_layer"),
         ({"activation_function": "xielu"}, "xielu"),
     ],

@@ -140,7 +140,7 @@ def test_a_loss_that_is_no_number_stops_the_training():
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
         ({"context": 1}, "context"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rate": -1e-3}, "learning_rate"),

@@ -20,5 +20,7 @@ def check(name: str, answer: Callable) -> None:
     """
     if name not in EXERCISES:
         raise ValueError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")
+    if not callable(answer):
+        raise ValueError(f"check({name!r}, ...) needs your function, got {answer!r}")
     hint = find_hint(EXERCISES[name], answer)
     print(f"✓ {name}" if hint is None else f"✗ {name}: {hint}")

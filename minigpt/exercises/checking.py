@@ -30,8 +30,21 @@ def find_hint(exercise: Exercise, answer: Callable) -> str | None:
         ):
             return hint
     wrong = next(i for i, (result, right) in enumerate(zip(results, expected, strict=True)) if not _same(result, right))
-    parts = {"for the input": exercise.inputs[wrong], "expected": expected[wrong], "got": results[wrong]}
-    return "\n".join(f"{name}\n{_shown(value)}" for name, value in parts.items())
+    return _difference(results[wrong], expected[wrong]) + f" The input was\n{_shown(exercise.inputs[wrong])}"
+
+
+def _difference(result: Any, right: Any) -> str:
+    """The difference in one sentence, or both values where no sentence says it."""
+    if isinstance(result, Exception):
+        return f"it raised {type(result).__name__}: {result}"
+    if isinstance(result, torch.Tensor) and isinstance(right, torch.Tensor):
+        if result.shape != right.shape:
+            return f"the shape is {tuple(result.shape)}, expected {tuple(right.shape)}."
+        if result.is_floating_point() != right.is_floating_point():
+            return f"the numbers are {result.dtype}, expected {right.dtype}."
+    elif type(result) is not type(right):
+        return f"the answer is of type {type(result).__name__}, expected {type(right).__name__}."
+    return f"expected\n{_shown(right)}\ngot\n{_shown(result)}\n"
 
 
 def _result(function: Callable, inputs: tuple) -> Any:
@@ -57,9 +70,9 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, Exception):
-        return f"{type(value).__name__}: {value}"
-    return "\n".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, torch.nn.Module):
+        return f"a small {type(value).__name__.strip('_')}"
+    return "\n".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -10,6 +10,10 @@ EXERCISES = {
         lambda logits, labels: (logits[:, :-1], labels[:, 1:]),
         [(numbers(2, 5, 7), torch.arange(10).view(2, 5)), (numbers(1, 2, 3), torch.tensor([[4, 5]]))],
         [
+            (
+                lambda x, y: (x[:-1], y[1:]),
+                "this cuts off texts, not positions: the first dimension is the batch. Cut the second: [:, :-1].",
+            ),
             (lambda x, y: (x, y), "nothing was shifted: the model is asked to predict the token it is reading."),
             (
                 lambda x, y: (x[:, 1:], y[:, :-1]),

@@ -22,8 +22,18 @@ EXERCISES = {
     "log_softmax": Exercise(
         "Return x - log Σ exp(x) over the last dimension, for logits of any size.",
         log_softmax,
-        [(numbers(3, 5),), (numbers(2, 4) + 1000,), (numbers(2, 4) + torch.tensor([[0.0], [-2000.0]]),)],
         [
+            (numbers(3, 5),),
+            (numbers(2, 4) + 1000,),
+            (numbers(2, 4) + torch.tensor([[0.0], [-2000.0]]),),
+            (torch.tensor([[0.0, -2000.0]]).double(),),
+        ],
+        [
+            (
+                lambda x: x.softmax(-1).log(),
+                "nearly: a probability below 1e-308 is rounded to 0, and log 0 is -inf. Subtract logarithms instead of "
+                "taking the logarithm of a quotient.",
+            ),
             (lambda x: x.softmax(-1), "these are the probabilities; their logarithm is missing."),
             (
                 _unguarded_log_softmax,

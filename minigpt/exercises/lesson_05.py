@@ -19,12 +19,18 @@ def _last_position_only(model, tokens):
     return _token_by_token(model, tokens)[:, -1]
 
 
+class _GPT2ThatReadsOneTokenAtATime(GPT2):
+    def forward(self, tokens, attention_mask=None, position_ids=None, cache=None):
+        if tokens.size(1) != 1:
+            raise ValueError(f"one token at a time: this exercise's model was handed {tokens.size(1)}")
+        return super().forward(tokens, attention_mask, position_ids, cache)
+
+
 def _small_model():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return GPT2(
-            GPT2Config(vocab_size=11, n_positions=8, n_embd=8, n_layer=2, n_head=2, initializer_range=0.5)
-        ).eval()
+        config = GPT2Config(vocab_size=11, n_positions=8, n_embd=8, n_layer=2, n_head=2, initializer_range=0.5)
+        return _GPT2ThatReadsOneTokenAtATime(config).double().eval()
 
 
 _LEFT_PADDED = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1]])
