@@ -46,7 +46,7 @@ BARS = {
 # In half precision: our error divided by Hugging Face's, both against float64.
 HALF_BAR = 1.5
 
-# (quantity, dtype, attention) -> worst difference so far; printed at the end of the session.
+# (quantity, dtype, attention) -> worst difference so far; printed at the end of the run.
 worst: dict[tuple[str, torch.dtype, str], float] = {}
 
 
@@ -60,7 +60,7 @@ def check(quantity: str, difference, dtype: torch.dtype, attention: str, where: 
 
 
 def worst_figures() -> list[str]:
-    """The worst differences of the session as Markdown: one table for float64 and float32, one for half precision."""
+    """The worst differences of the run as Markdown: one table for float64 and float32, one for half precision."""
     lines = []
     for dtypes, title in [(DTYPES, "largest difference"), (HALF, "our error / Hugging Face's")]:
         columns = [(dtype, attention) for dtype in dtypes for attention in ATTENTION]
