@@ -159,6 +159,13 @@ def test_units():
             bad(0)
 
 
+def test_a_page_without_blanks_is_one_word_of_infinite_perplexity():
+    """Chinese text, split at blanks: exp(720) is beyond float64, and no reason to fail."""
+    page = Scores(np.array([math.nan, *[3.0] * 240]), [Window(0, 241, 241)])
+    assert page.word_perplexity(1) == math.inf
+    assert page.word_perplexity(2) == pytest.approx(math.exp(360))
+
+
 def test_a_text_of_one_window_is_the_loss(tiny, tiny_tokenizer):
     tokens = tiny_tokenizer.encode("Return the number of items in the list.")
     with torch.no_grad():
