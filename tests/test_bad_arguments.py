@@ -93,7 +93,6 @@ def make_files() -> None:
 
 def given(*fixed, **usual):
     """Calls of one function that differ in a few arguments: given(a=1)(b=2) calls f(a=1, b=2)."""
-
     return lambda **changes: of(*fixed, **usual | changes)
 
 
@@ -208,7 +207,7 @@ def broken_model(value):
     return model
 
 
-IS_NO_INTEGER = [0, -1, 2.5, "3", None, NAN]
+NO_SIZE = [0, -1, 2.5, "3", None, NAN]
 
 CASES = {
     # attention.py
@@ -272,7 +271,7 @@ CASES = {
     ],
     # gpt2.py
     GPT2Config: [
-        *[(config(n_layer=bad), f"n_layer must be a positive integer, got {bad!r}") for bad in (*IS_NO_INTEGER, True)],
+        *[(config(n_layer=bad), f"n_layer must be a positive integer, got {bad!r}") for bad in (*NO_SIZE, True)],
         (config(n_inner=0), "n_inner must be a positive integer, got 0"),
         *[(config(resid_pdrop=bad), f"resid_pdrop .* below 1, got {bad!r}") for bad in (-0.1, NAN, "0.1", None)],
         *[(config(layer_norm_epsilon=bad), f"layer_norm_epsilon .*{bad!r}") for bad in (NAN, INF, "1e-5", None)],
@@ -332,7 +331,7 @@ CASES = {
     ],
     GPT2.forward: [(read(tokens=[[1, 2]]), "tokens must be a tensor")],
     GPT2.new_cache: [
-        *[(of(a_model, 1, bad), f"capacity .* at least 1, got {bad!r}") for bad in IS_NO_INTEGER],
+        *[(of(a_model, 1, bad), f"capacity .* at least 1, got {bad!r}") for bad in NO_SIZE],
         (of(a_model, 0, 4), "batch_size .* at least 1, got 0"),
     ],
     check_ids: [
@@ -342,7 +341,7 @@ CASES = {
     KVCache: [
         (new_cache(**{name: bad}), f"{name} of a cache must be an integer of at least 1, got {bad!r}")
         for name in ("n_layer", "batch_size", "n_head", "capacity", "d_head")
-        for bad in IS_NO_INTEGER
+        for bad in NO_SIZE
     ],
     KVCache.append: [
         *[(append(layer=bad), f"layer must be one of 0..1, got {bad!r}") for bad in (2, -1, None, "0")],
@@ -363,9 +362,7 @@ CASES = {
     ],
     KVCache.truncate: [(of(a_cache, bad), f"length 2 to {bad!r}") for bad in (-1, 3, 1.5, NAN, "1", None)],
     # generation.py
-    keep_top_k: [
-        (sample(k=bad), f"top_k must be an integer of at least 1, got {bad!r}") for bad in (*IS_NO_INTEGER, 2.0)
-    ],
+    keep_top_k: [(sample(k=bad), f"top_k must be an integer of at least 1, got {bad!r}") for bad in (*NO_SIZE, 2.0)],
     keep_top_p: [(sample(p=bad), f"top_p .* at most 1, got {bad}") for bad in (0, -0.1, 1.5, NAN)],
     sampling_probabilities: [
         *[(sample(temperature=bad), f"temperature .* got {bad}") for bad in (0, -1.0, NAN, 1e-40)],
@@ -498,13 +495,13 @@ CASES = {
         (of("floats.npy"), "floats.npy must be a row of integer ids, got float64"),
         (of("square.npy"), r"square.npy must be a row of integer ids, got int64 \(2, 2\)"),
     ],
-    check_integer: [(of("n", bad, 1), f"n must be an integer of at least 1, got {bad!r}") for bad in IS_NO_INTEGER],
+    check_integer: [(of("n", bad, 1), f"n must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
     check_tokens: [(of("text", TEXT, 61), "text has 60 tokens, one row needs context=61")],
     random_batches: [  # at the call, not when the first batch is asked for
         *[
             (batches(**{name: bad}), f"{name} must be an integer of at least 1, got {bad!r}")
             for name in ("batch_size", "context")
-            for bad in IS_NO_INTEGER
+            for bad in NO_SIZE
         ],
         *[(batches(seed=bad), f"seed must be an integer of at least 0, got {bad!r}") for bad in (-1, 1.5, "a")],
         (batches(tokens=TEXT + 0.5), "tokens must be a row of integer ids, got float64"),
@@ -515,7 +512,7 @@ CASES = {
         *[
             (settings(**{name: bad}), f"{name} must be an integer of at least 1, got {bad!r}")
             for name in ("steps", "batch_size", "evaluate_every")
-            for bad in IS_NO_INTEGER
+            for bad in NO_SIZE
         ],
         *[(settings(context=bad), f"context must be an integer of at least 2, got {bad!r}") for bad in (1.5, NAN)],
         *[(settings(warmup_steps=bad), f"warmup_steps .* at least 0, got {bad}") for bad in (-1, 1.5, NAN)],

@@ -134,7 +134,6 @@ BAD = [
     (["generate", "a " * 400], "n_positions=256"),
     (["generate", "a", "--temperature", "-1"], "temperature must be positive"),
     (["generate", "a", "--temperature", "warm"], "'warm'"),
-    (["generate", "a", "--temperature", "1e-40"], "temperature must be positive, at least 1e-30, got 1e-40"),
     (["generate", "a", "--temperature", "1e-300"], "temperature must be positive"),
     (["generate", "a", "--seed", "99999999999999999999"], "2^63 - 1, got '99999999999999999999'"),
     (["generate", "a", "--seed", "-1"], "a seed is a whole number"),
