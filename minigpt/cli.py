@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 a claim or comparison failed, 2 bad input (one sentence on
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -204,8 +205,12 @@ def perplexity_command(options) -> int:
         "word_perplexity": scores.word_perplexity(n_words) if n_words else None,
         "bits_per_byte": scores.bits_per_byte(n_bytes),
     }
-    if options.json:
-        print(json.dumps(numbers))
+    if options.json:  # JSON knows no infinity, which a text of very long "words" reaches, and no nan
+        print(
+            json.dumps(
+                {name: value if value is None or math.isfinite(value) else None for name, value in numbers.items()}
+            )
+        )
         return 0
     print(f"{len(tokens)} tokens, {scores.n_scored} scored in {len(scores.windows)} windows")
     for name, meaning in [

@@ -72,6 +72,13 @@ def test_perplexity_prints_what_score_measures(capsys, text_file, tiny, tiny_tok
     assert code == 0 and f"{numbers['window_mean_perplexity']:.4f}" in table
 
 
+def test_a_number_that_json_does_not_know_is_null(capsys, tmp_path):
+    one_word = tmp_path / "word.txt"
+    one_word.write_text("床前明月光疑是地上霜" * 30, encoding="utf-8")
+    code, out, _ = run(capsys, "perplexity", "--text", one_word, "--json")
+    assert code == 0 and "Infinity" not in out and json.loads(out)["word_perplexity"] is None
+
+
 def test_verify_compares_with_hugging_face(capsys):
     code, out, _ = run(capsys, "verify", "--device", "cpu")
     assert code == 0 and out.count("✓") == 24 and "✗" not in out and "differ" not in out.splitlines()[-1]
