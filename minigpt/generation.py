@@ -8,7 +8,7 @@ from operator import index
 
 import torch
 
-from .gpt2 import GPT2
+from .gpt2 import GPT2, eval_mode
 
 # --- choosing a token: pure functions on float32 logits (B, V) ------------------------------------------------------
 
@@ -162,7 +162,12 @@ def _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache) -> It
         stop = {index(token) for token in stop_tokens}
         if not all(token in range(config.vocab_size) for token in stop):
             raise ValueError(f"stop_tokens must be ids in 0..{config.vocab_size - 1}, got {sorted(stop)}")
-    return _decode(model, prompts, max_new_tokens, choose, stop, use_cache)
+    return _without_dropout(model, _decode(model, prompts, max_new_tokens, choose, stop, use_cache))
+
+
+def _without_dropout(model, steps):
+    with eval_mode(model):
+        yield from steps
 
 
 @torch.no_grad()

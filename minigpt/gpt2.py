@@ -7,6 +7,7 @@ The loss is not in here (loss.py), nor is any way of choosing a token (generatio
 
 import math
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -236,6 +237,17 @@ class GPT2(nn.Module):
         expected = (c.n_layer, c.n_head, c.n_embd // c.n_head, weight.dtype, weight.device)
         if made_for != expected:
             raise ValueError(f"cache was made for (layers, heads, width, ...) {made_for}, the model has {expected}")
+
+
+@contextmanager
+def eval_mode(model: nn.Module):
+    """Inside, no dropout; afterwards the mode from before, whatever happens."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def position_ids_for(attention_mask, past: int, tokens: torch.Tensor) -> torch.Tensor:

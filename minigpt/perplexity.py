@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .gpt2 import GPT2, check_ids
+from .gpt2 import GPT2, check_ids, eval_mode
 from .loss import cross_entropy
 
 
@@ -129,17 +129,18 @@ def score(
     tokens = tokens.long()
     check_ids("token id", tokens[None], model.config.vocab_size, "vocab_size")
     nll = np.full(len(tokens), np.nan)
-    for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
-        rows = torch.stack([tokens[w.begin : w.end] for w in batch]).to(model.token_embedding.weight.device)
-        n_targets = batch[0].end - batch[0].first_target
-        hidden = model.hidden(rows)[:, -n_targets - 1 : -1]  # position t - 1 predicts token t
-        losses = cross_entropy(model.logits(hidden), rows[:, -n_targets:], reduction="none")
-        if not losses.isfinite().all():
-            raise FloatingPointError(
-                f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"
-            )
-        for w, row in zip(batch, losses.double().cpu().numpy(), strict=True):
-            nll[w.first_target : w.end] = row
+    with eval_mode(model):
+        for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
+            rows = torch.stack([tokens[w.begin : w.end] for w in batch]).to(model.token_embedding.weight.device)
+            n_targets = batch[0].end - batch[0].first_target
+            hidden = model.hidden(rows)[:, -n_targets - 1 : -1]  # position t - 1 predicts token t
+            losses = cross_entropy(model.logits(hidden), rows[:, -n_targets:], reduction="none")
+            if not losses.isfinite().all():
+                raise FloatingPointError(
+                    f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"
+                )
+            for w, row in zip(batch, losses.double().cpu().numpy(), strict=True):
+                nll[w.first_target : w.end] = row
     return Scores(nll, windows)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from .attention import attention_weights
-from .gpt2 import GPT2
+from .gpt2 import GPT2, eval_mode
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,12 @@ def trace(model: GPT2, tokens: torch.Tensor, attention_mask=None, position_ids=N
     originals = [layer.attention for layer in layers]
     hooks = [model.blocks[0].register_forward_pre_hook(lambda block, inputs: embeddings.append(inputs[0]))]
     hooks += [b.register_forward_hook(lambda block, inputs, output: hidden_states.append(output)) for b in model.blocks]
-    was_training = model.training
     try:
-        model.eval()
         for layer in layers:
             layer.attention = recording_attention
-        logits = model(tokens, attention_mask, position_ids)
+        with eval_mode(model):
+            logits = model(tokens, attention_mask, position_ids)
     finally:
-        model.train(was_training)
         for layer, original in zip(layers, originals, strict=True):
             layer.attention = original
         for hook in hooks:

@@ -625,6 +625,7 @@ LEFT_OUT = {
     "GPT2.logits",
     "position_ids_for",
     "initialize",
+    "eval_mode",
     "Window",
     "Scores",
     "Trace",

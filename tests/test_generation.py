@@ -99,6 +99,13 @@ def test_the_context_limit_ends_a_row_and_loses_nothing(use_cache):
     assert answers[0] == generate(ours, prompts[:1], 21, stop_tokens=[])[0]
 
 
+def test_a_model_in_training_decodes_without_dropout_and_is_left_in_training():
+    ours, _ = pair(2, resid_pdrop=0.5)
+    expected = generate(ours, [[1, 2]], 10, stop_tokens=[])
+    ours.train()
+    assert generate(ours, [[1, 2]], 10, stop_tokens=[]) == expected and ours.training
+
+
 def test_no_new_tokens_returns_the_prompts():
     ours, _ = pair(2)
     assert generate(ours, [[1], [2, 3]], 0) == [[1], [2, 3]]

@@ -176,6 +176,13 @@ def test_a_text_of_one_window_is_the_loss(tiny, tiny_tokenizer):
         assert value == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_model_in_training_is_scored_without_dropout_and_left_in_training():
+    ours, _ = pair(8, n_positions=24, resid_pdrop=0.5)
+    expected = score(ours, [1, 2, 3] * 20).nll
+    ours.train()
+    assert np.array_equal(score(ours, [1, 2, 3] * 20).nll, expected, equal_nan=True) and ours.training
+
+
 def test_a_loss_that_is_no_number_is_not_left_out():
     ours, _ = pair(8, n_positions=24)
     with torch.no_grad():

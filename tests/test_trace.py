@@ -8,7 +8,7 @@ from minigpt.trace import trace
 
 
 def test_the_model_is_left_as_it_was():
-    ours, _ = pair(1, attention="sdpa", attn_pdrop=0.5)
+    ours, _ = pair(1, attention="sdpa", resid_pdrop=0.5)
     ours.train()
     before = [block.attention.attention for block in ours.blocks]
     seen = trace(ours, torch.tensor([[1, 2, 3]]))
