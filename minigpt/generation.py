@@ -1,57 +1,151 @@
-"""From logits to text: pure functions that choose a token, and the loop that decodes with them.
+"""Continue texts: what every user of the package calls. The loops are in decoding.py and beam_search.py.
 
 Training reads a whole text at once; generating writes one token, reads it, and writes the next.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
 from operator import index
 
 import torch
+from tqdm import tqdm
 
-from .gpt2 import GPT2, eval_mode
+from .beam_search import beam_search
+from .decoding import Step, decode
+from .gpt2 import GPT2, GPT2Config, eval_mode
+from .processors import (
+    apply_temperature,
+    forbid_repeated_ngrams,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalize_repetition,
+)
 
-# --- choosing a token: pure functions on float32 logits (B, V) ------------------------------------------------------
 
+@dataclass
+class Generation:
+    """A prompt and what has been written behind it.
 
-def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
-    """The k largest logits of each row stay, ties with the k-th included; the others become -inf (Fan et al. 2018)."""
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"top_k must be an integer of at least 1, got {k!r}")
-    threshold = logits.topk(min(k, logits.size(-1)), dim=-1).values[..., -1:]
-    return logits.masked_fill(logits < threshold, -torch.inf)
-
-
-def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
-    """The smallest set of tokens whose probabilities add up to p stays (nucleus sampling, Holtzman et al. 2020).
-
-    Counted from the unlikely end: a token goes when it and everything less likely add up to at most 1 - p.
+    tokens start with the prompt. log_probabilities are those of the new tokens by the model itself, before any
+    processor (natural logarithms). stop_reason is "stop token", "length" (max_new_tokens are written), "context"
+    (n_positions are full), or None while it is being written.
     """
-    if not 0 < p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {p!r}")
-    ascending, order = logits.sort(dim=-1)
-    unlikely = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
-    unlikely[..., -1] = False  # the most likely token always stays
-    return logits.masked_fill(unlikely.scatter(-1, order, unlikely), -torch.inf)
+
+    tokens: list[int]
+    log_probabilities: list[float]
+    stop_reason: str | None
+
+    @property
+    def new_tokens(self) -> list[int]:
+        return self.tokens[len(self.tokens) - len(self.log_probabilities) :]
 
 
-def sampling_probabilities(
-    logits: torch.Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
-) -> torch.Tensor:
-    """Logits (B, V) -> the probabilities that a token is drawn from: temperature, then top-k, then top-p.
-
-    Raises ValueError for a temperature below 1e-30, where logits overflow, and a top_k or top_p out of range.
-    """
-    if not temperature >= 1e-30:
-        raise ValueError(f"temperature must be positive, at least 1e-30, got {temperature!r}")
-    logits = logits.float() / temperature
-    if top_k is not None:
-        logits = keep_top_k(logits, top_k)
-    if top_p is not None:
-        logits = keep_top_p(logits, top_p)
-    return logits.softmax(dim=-1)
+def begin(prompts: Sequence[Sequence[int]], max_new_tokens: int, config: GPT2Config) -> list[Generation]:
+    """Generations with nothing written yet; one that has no room for a token has its stop_reason already."""
+    full = ["context" if len(prompt) >= config.n_positions else None for prompt in prompts]
+    return [
+        Generation(list(prompt), [], reason if max_new_tokens else "length")
+        for prompt, reason in zip(prompts, full, strict=True)
+    ]
 
 
-# --- decoding --------------------------------------------------------------------------------------------------------
+def add_step(generations: list[Generation], step: Step) -> None:
+    """Write a step's tokens behind the generations they belong to."""
+    new = zip(step.rows, step.tokens, step.log_probabilities, step.stop_reasons, strict=True)
+    for row, token, log_probability, stop_reason in new:
+        generations[row].tokens.append(token)
+        generations[row].log_probabilities.append(log_probability)
+        generations[row].stop_reason = stop_reason
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of `generate`, which explains them. Raises ValueError for one out of range, and for one that would
+    have no effect."""
+
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    num_beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | str = False
+    stop_tokens: Sequence[int] | None = None
+    seed: int | Sequence[int] | None = None
+    use_cache: bool = True
+
+    def __post_init__(self):
+        for name in ("do_sample", "use_cache"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        for name in ("temperature", "top_p", "min_p", "repetition_penalty", "length_penalty"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) and not (value is None and name in ("top_p", "min_p")):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+        for name in ("num_beams", "no_repeat_ngram_size"):
+            smallest = 1 if name == "num_beams" else 0
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+                raise ValueError(f"{name} must be an integer of at least {smallest}, got {value!r}")
+        if not -100 <= self.length_penalty <= 100:
+            raise ValueError(f"length_penalty must be between -100 and 100, got {self.length_penalty!r}")
+        if not isinstance(self.early_stopping, bool) and str(self.early_stopping) != "never":
+            raise ValueError(f'early_stopping must be True, False or "never", got {self.early_stopping!r}')
+        sampling = (self.temperature, self.top_k, self.top_p, self.min_p, self.seed)
+        if not self.do_sample and sampling != (1.0, None, None, None, None):
+            names = "temperature, top_k, top_p, min_p and seed"
+            raise ValueError(f"{names} need do_sample=True: without it nothing is drawn")
+        if self.do_sample and self.num_beams > 1:
+            raise ValueError(f"num_beams={self.num_beams} searches and do_sample=True draws: choose one of them")
+        if self.num_beams == 1 and (self.length_penalty, self.early_stopping) != (1.0, False):
+            raise ValueError("length_penalty and early_stopping need num_beams above 1: they rank beams")
+        self.process(torch.zeros(1, 1), [[0]])  # each processor refuses its own bad settings
+
+    def process(self, logits: torch.Tensor, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Logits (B, V) behind texts -> what the next tokens are chosen from. The order matters."""
+        if self.repetition_penalty != 1.0:
+            logits = penalize_repetition(logits, texts, self.repetition_penalty)
+        if self.no_repeat_ngram_size != 0:
+            logits = forbid_repeated_ngrams(logits, texts, self.no_repeat_ngram_size)
+        if self.temperature != 1.0:
+            logits = apply_temperature(logits, self.temperature)
+        if self.top_k is not None:
+            logits = keep_top_k(logits, self.top_k)
+        if self.top_p is not None:
+            logits = keep_top_p(logits, self.top_p)
+        if self.min_p is not None:
+            logits = keep_min_p(logits, self.min_p)
+        return logits
+
+    def chooser(self, prompts):
+        """A function (logits (B, V), numbers of the rows) -> one token id a row."""
+        if not self.do_sample:
+            return lambda logits, rows: logits.argmax(dim=-1).tolist()
+        generators = [torch.Generator().manual_seed(seed) for seed in row_seeds(prompts, self.seed)]
+
+        def draw(logits, rows):
+            rows_of_probabilities = zip(logits.softmax(dim=-1).cpu(), rows, strict=True)
+            return [int(torch.multinomial(p, 1, generator=generators[row])) for p, row in rows_of_probabilities]
+
+        return draw
+
+    def stop_ids(self, config: GPT2Config) -> set[int]:
+        """The ids that end a row. Raises ValueError for one that is not in the vocabulary."""
+        if self.stop_tokens is None:
+            return set() if config.eos_token_id is None else {config.eos_token_id}
+        limit = f"stop_tokens must be ids in 0..{config.vocab_size - 1}, got {self.stop_tokens!r}"
+        try:
+            ids = {index(token) for token in self.stop_tokens}
+        except TypeError:
+            raise ValueError(limit) from None
+        if not all(0 <= token < config.vocab_size for token in ids):
+            raise ValueError(limit)
+        return ids
 
 
 def generate(
@@ -63,71 +157,76 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float = 1.0,
+    no_repeat_ngram_size: int = 0,
+    num_beams: int = 1,
+    length_penalty: float = 1.0,
+    early_stopping: bool | str = False,
     stop_tokens: Sequence[int] | None = None,
-    seed: int | None = None,
+    seed: int | Sequence[int] | None = None,
     use_cache: bool = True,
 ) -> list[list[int]]:
-    """Continue prompts, lists of token ids of any lengths, by up to max_new_tokens each; answers have their prompt in
-    front, and their stop token, if one came, at the end.
+    """Continue prompts, lists of token ids of any lengths, by up to max_new_tokens each.
 
-    do_sample False takes the most likely token (greedy); True draws one, from probabilities shaped by temperature,
-    top_k and top_p. Row i draws from a generator of its own, seeded with seed + i; seed None takes a fresh one from
-    torch's. stop_tokens None = the config's eos_token_id; [] = never stop. A row also stops at n_positions tokens.
+    Returns token ids, each answer with its prompt in front and its stop token, if one came, at the end. What becomes
+    of a prompt does not depend on the others in the batch.
 
-    Raises ValueError, before any work, for a bad setting, a sampling setting without do_sample=True, an empty prompt,
-    an id out of range, or a prompt longer than the context.
+    do_sample False takes the most likely token each time (greedy), or with num_beams > 1 searches for the most likely
+    text (beam search; length_penalty and early_stopping as in `beam_search`). True draws: temperature, top_k, top_p and
+    min_p shape the probabilities (processors.py), seed makes the draws repeatable. Each row has a random generator of
+    its own: an int seeds every row with seed + the number of equal prompts before it, so that the same prompt given
+    five times gives five answers (different prompts then draw with the same random numbers, and may come to resemble
+    each other); a list gives each row its own seed; None takes fresh ones from torch's generator.
+    repetition_penalty and no_repeat_ngram_size work with all three.
+
+    stop_tokens None = the config's eos_token_id; [] = never stop. A row also stops when it holds n_positions tokens.
+    Raises ValueError, before any work, for a setting out of range or without effect, an empty prompt, an id out of
+    range, or a prompt longer than the context; FloatingPointError where logits are not finite.
     """
-    prompts = _checked(prompts, model.config)
-    choose = _chooser(do_sample, temperature, top_k, top_p, seed, len(prompts))
-    steps = _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache)
-    answers = [list(prompt) for prompt in prompts]
-    for row, token in steps:
-        answers[row].append(token)
-    return answers
+    settings = Settings(
+        do_sample, temperature, top_k, top_p, min_p, repetition_penalty, no_repeat_ngram_size,
+        num_beams, length_penalty, early_stopping, stop_tokens, seed, use_cache,
+    )  # fmt: skip
+    return [generation.tokens for generation in _generate(model, prompts, max_new_tokens, settings)]
 
 
-def stream(
-    model: GPT2,
-    prompt: Sequence[int],
-    max_new_tokens: int,
-    *,
-    do_sample: bool = False,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    stop_tokens: Sequence[int] | None = None,
-    seed: int | None = None,
-    use_cache: bool = True,
-) -> Iterator[int]:
-    """The new token ids of one prompt, each as soon as it is chosen. Arguments and errors as in `generate`."""
-    prompts = _checked([prompt], model.config)
-    choose = _chooser(do_sample, temperature, top_k, top_p, seed, 1)
-    steps = _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache)
-    return (token for _, token in steps)
+def generate_details(model: GPT2, prompts, max_new_tokens: int, **settings) -> list[Generation]:
+    """`generate`, with each new token's log-probability and the reason why each row stopped."""
+    return _generate(model, prompts, max_new_tokens, Settings(**settings))
 
 
-def _chooser(do_sample, temperature, top_k, top_p, seed, n_rows) -> Callable:
-    """A function (logits (B, V), row numbers) -> one token id a row, from checked settings."""
-    if not do_sample:
-        if (temperature, top_k, top_p, seed) != (1.0, None, None, None):
-            raise ValueError("temperature, top_k, top_p and seed need do_sample=True: greedy decoding draws nothing")
-        return lambda logits, rows: logits.argmax(dim=-1).tolist()
-    sampling_probabilities(torch.zeros(1, 1), temperature, top_k, top_p)  # refuses bad settings before any work
+def stream(model: GPT2, prompt: Sequence[int], max_new_tokens: int, **settings) -> Iterator[int]:
+    """The new token ids of one prompt, each as soon as it is chosen. Settings and errors as in `generate`."""
+    return (step.tokens[0] for step in steps(model, [prompt], max_new_tokens, **settings))
+
+
+def steps(model: GPT2, prompts, max_new_tokens: int, **settings) -> Iterator[Step]:
+    """What happens inside `generate`, a Step at a time: tokens, their log-probabilities, and the logits they were
+    chosen from. Raises ValueError for num_beams > 1 as well: a search knows its answer only at the end."""
+    settings = Settings(**settings)
+    if settings.num_beams > 1:
+        raise ValueError(f"num_beams={settings.num_beams} cannot be streamed: a search knows its answer at the end")
+    return _decode(model, *_checked(model, prompts, max_new_tokens, settings), settings)
+
+
+def row_seeds(prompts: Sequence[Sequence[int]], seed: int | Sequence[int] | None) -> list[int]:
+    """The seed of each row's random generator; see `generate`."""
     if seed is None:
-        seed = int(torch.randint(2**62, ()))
-    if not isinstance(seed, int) or abs(seed) >= 2**63:
-        raise ValueError(f"seed must be an integer of 64 bits, got {seed!r}")
-    generators = [torch.Generator().manual_seed(seed + row) for row in range(n_rows)]
+        return torch.randint(2**62, (len(prompts),)).tolist()
+    if isinstance(seed, int):
+        rows = list(map(tuple, prompts))
+        seeds = [seed + rows[:row].count(prompt) for row, prompt in enumerate(rows)]
+    else:
+        seeds = list(seed) if isinstance(seed, Iterable) else [seed]
+    if isinstance(seed, bool) or not all(type(s) is int and abs(s) < 2**63 for s in seeds):
+        raise ValueError(f"seed must be an integer of 64 bits, or a list of them, got {seed!r}")
+    if len(seeds) != len(prompts):
+        raise ValueError(f"seed must be one integer or one for each of {len(prompts)} prompts, got {len(seeds)}")
+    return seeds
 
-    def draw(logits, rows):
-        probabilities = sampling_probabilities(logits, temperature, top_k, top_p).cpu()
-        draws = zip(probabilities, rows, strict=True)
-        return [int(torch.multinomial(p, 1, generator=generators[row])) for p, row in draws]
 
-    return draw
-
-
-def _checked(prompts, config) -> list[list[int]]:
+def check_prompts(prompts, config: GPT2Config) -> list[list[int]]:
     """The prompts as lists of plain integers, whatever they came in: lists, ranges, arrays, tensors."""
     checked = []
     for row, prompt in enumerate(prompts):
@@ -151,60 +250,44 @@ def _checked(prompts, config) -> list[list[int]]:
     return checked
 
 
-def _start(model, prompts, max_new_tokens, choose, stop_tokens, use_cache) -> Iterator[tuple[int, int]]:
-    """Check what is left to check, then hand out the decoding loop."""
-    config = model.config
-    if not isinstance(max_new_tokens, int) or max_new_tokens < 0:
+def check_max_new_tokens(max_new_tokens) -> int:
+    """Raise ValueError unless it is an integer of at least 0."""
+    if not isinstance(max_new_tokens, int) or isinstance(max_new_tokens, bool) or max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be an integer of at least 0, got {max_new_tokens!r}")
-    if stop_tokens is None:
-        stop = set() if config.eos_token_id is None else {config.eos_token_id}
-    else:
-        stop = {index(token) for token in stop_tokens}
-        if not all(token in range(config.vocab_size) for token in stop):
-            raise ValueError(f"stop_tokens must be ids in 0..{config.vocab_size - 1}, got {sorted(stop)}")
-    return _without_dropout(model, _decode(model, prompts, max_new_tokens, choose, stop, use_cache))
+    return max_new_tokens
 
 
-def _without_dropout(model, steps):
+def _checked(model, prompts, max_new_tokens, settings: Settings):
+    """Everything that can be wrong is found here, before any work."""
+    prompts = check_prompts(prompts, model.config)
+    return prompts, check_max_new_tokens(max_new_tokens), settings.chooser(prompts), settings.stop_ids(model.config)
+
+
+def _decode(model, prompts, max_new_tokens, choose, stop, settings) -> Iterator[Step]:
     with eval_mode(model):
-        yield from steps
+        yield from decode(model, prompts, max_new_tokens, settings.process, choose, stop, settings.use_cache)
 
 
-@torch.no_grad()
-def _decode(model, prompts, max_new_tokens, choose, stop_tokens, use_cache) -> Iterator[tuple[int, int]]:
-    """Yield (row, new token). Rows are padded on the left, so that every row's next token is in the last column;
-    a row that has stopped leaves the batch."""
-    n_positions, device = model.config.n_positions, model.token_embedding.weight.device
-    rows = [row for row, prompt in enumerate(prompts) if len(prompt) < n_positions]
-    if not rows or max_new_tokens == 0:
-        return
-    lengths = {row: len(prompts[row]) for row in rows}
-    longest = max(lengths.values())
-    tokens = torch.tensor([[0] * (longest - lengths[row]) + prompts[row] for row in rows], device=device)
-    mask = torch.tensor([[0] * (longest - lengths[row]) + [1] * lengths[row] for row in rows], device=device)
-    if len(set(lengths.values())) == 1:
-        mask = None  # no pads: nothing to hide
-    capacity = min(longest + max_new_tokens, longest - min(lengths.values()) + n_positions)
-    cache = model.new_cache(len(rows), capacity) if use_cache else None
+def _generate(model, prompts, max_new_tokens, settings: Settings) -> list[Generation]:
+    prompts, max_new_tokens, choose, stop = _checked(model, prompts, max_new_tokens, settings)
+    answers = begin(prompts, max_new_tokens, model.config)
+    progress = dict(desc="generate", delay=2, leave=False, disable=None)  # on a terminal, after two seconds
+    if settings.num_beams > 1:
+        return [_search(model, answer, max_new_tokens, stop, settings) for answer in tqdm(answers, **progress)]
+    decoding = _decode(model, prompts, max_new_tokens, choose, stop, settings)
+    for step in tqdm(decoding, total=max_new_tokens, unit="token", **progress):
+        add_step(answers, step)
+    return answers
 
-    for _ in range(max_new_tokens):
-        unread = tokens if cache is None else tokens[:, cache.length :]
-        logits = model.logits(model.hidden(unread, mask, cache=cache)[:, -1])  # (B, V)
-        if not logits.isfinite().all():
-            raise FloatingPointError("the model's logits are not finite; are its weights?")
-        new = choose(logits, rows)
-        going_on = []  # places in the batch
-        for place, (row, token) in enumerate(zip(rows, new, strict=True)):
-            lengths[row] += 1
-            yield row, token
-            if token not in stop_tokens and lengths[row] < n_positions:
-                going_on.append(place)
-        if not going_on:
-            return
-        tokens = torch.cat([tokens, torch.tensor(new, device=device)[:, None]], dim=1)
-        mask = None if mask is None else torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        if len(going_on) < len(rows):
-            rows = [rows[place] for place in going_on]
-            tokens, mask = tokens[going_on], None if mask is None else mask[going_on]
-            if cache is not None:
-                cache.select(going_on)
+
+def _search(model, answer: Generation, max_new_tokens, stop, settings: Settings) -> Generation:
+    if answer.stop_reason is not None:  # no room for a single token
+        return answer
+    with eval_mode(model):
+        *_, last = beam_search(
+            model, answer.tokens, max_new_tokens, settings.num_beams,
+            length_penalty=settings.length_penalty, early_stopping=settings.early_stopping,
+            stop_tokens=stop, process=settings.process, use_cache=settings.use_cache,
+        )  # fmt: skip
+    best = last.finished[0]
+    return Generation(best.tokens, best.log_probabilities, best.stop_reason)

@@ -49,11 +49,12 @@ class KVCache:
         end = self.length + k.size(2)
         if end > self.capacity:
             raise ValueError(f"cache is full: {self.length} + {k.size(2)} tokens exceed its capacity {self.capacity}")
-        self.keys[layer, :, :, self.length : end] = k
-        self.values[layer, :, :, self.length : end] = v
+        keys, values = self.keys[layer], self.values[layer]
+        keys.narrow(2, self.length, end - self.length).copy_(k)
+        values.narrow(2, self.length, end - self.length).copy_(v)
         if layer == len(self.keys) - 1:
             self.length = end
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        return keys.narrow(2, 0, end), values.narrow(2, 0, end)
 
     def select(self, rows) -> None:
         """Keep these rows of the batch, in this order (a list of indices; a row may be taken twice: beams).

@@ -73,19 +73,26 @@ def weight_folders() -> list[Path]:
     return [Path(variable).expanduser(), beside_package] if variable else [beside_package]
 
 
+def on_disk(source: str | Path) -> Path | None:
+    """The folder of a checkpoint that is here: a directory itself, or a name in one of `weight_folders`."""
+    for candidate in [Path(str(source)).expanduser(), *(folder / str(source) for folder in weight_folders())]:
+        if (candidate / CONFIG_FILE).is_file() and weights_file(candidate):
+            return candidate
+    return None
+
+
 def find_checkpoint(source: str | Path) -> Path:
     """The folder of "tiny", of a directory, or of a hub name such as "gpt2" (downloaded when it is nowhere on disk).
 
     Raises CheckpointError that says where it looked and what to do.
     """
     name = str(source)
-    candidates = [Path(name).expanduser(), *(folder / name for folder in weight_folders())]
-    for candidate in candidates:
-        if (candidate / CONFIG_FILE).is_file() and weights_file(candidate):
-            return candidate
-    if name in HUB_NAMES or (re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not candidates[0].exists()):
+    if folder := on_disk(source):
+        return folder
+    folder = Path(name).expanduser()
+    if name in HUB_NAMES or (re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name) and not folder.exists()):
         return download(name)
-    if candidates[0].is_dir():
+    if folder.is_dir():
         layouts = ", ".join(WEIGHTS_LAYOUTS)
         raise CheckpointError(f"{name} is not a checkpoint: the folder needs {CONFIG_FILE} and one of {layouts}")
     known = ", ".join(["tiny", *HUB_NAMES])
@@ -229,11 +236,23 @@ def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="che
             raise CheckpointError(f"{file}: tensor {theirs} holds {tensor.dtype}, expected floating point numbers")
         if not tensor.isfinite().all():
             raise CheckpointError(f"{file}: tensor {theirs} holds nan or inf")
-        tensor = tensor.t() if transpose else tensor
-        state.update(zip(names, (part.contiguous() for part in tensor.chunk(len(names))), strict=True))
+        parts = (tensor.t() if transpose else tensor).chunk(len(names))
+        lay_out = _laid_out_for_one_row if transpose else torch.Tensor.contiguous
+        state.update(zip(names, map(lay_out, parts), strict=True))
     if tensors:
         raise CheckpointError(f"{file}: unexpected tensor {sorted(tensors)[0]}, {len(tensors)} in all")
     return state
+
+
+def _laid_out_for_one_row(weight: torch.Tensor) -> torch.Tensor:
+    """The same (out, in) matrix, stored so that the product with a single row reads memory fastest.
+
+    Decoding a token is little else than reading all weights once. Where there are at least as many outputs as inputs,
+    (in, out) order does that up to twice as fast: whole rows are added up, instead of many short dot products.
+    """
+    if weight.dim() == 2 and weight.size(0) >= weight.size(1):
+        return weight.t().contiguous().t()
+    return weight.contiguous()
 
 
 def to_hugging_face(state: dict[str, torch.Tensor], n_layer: int) -> dict[str, torch.Tensor]:

@@ -187,15 +187,15 @@ MUTANTS = [
     Mutant(
         "a stale cache",
         "kv_cache",
-        "return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]",
+        "return keys.narrow(2, 0, end), values.narrow(2, 0, end)",
         "return k, v",
         "the cache is written and never read: random weights still generate something",
     ),
     Mutant(
         "values cached as keys",
         "kv_cache",
-        "self.values[layer, :, :, self.length : end] = v",
-        "self.values[layer, :, :, self.length : end] = k",
+        "values.narrow(2, self.length, end - self.length).copy_(v)",
+        "values.narrow(2, self.length, end - self.length).copy_(k)",
         "copy and paste",
     ),
     Mutant(
@@ -204,6 +204,13 @@ MUTANTS = [
         "self.keys[:, rows], self.values[:, rows]",
         "self.keys[:, rows], self.values[:, : len(rows)]",
         "beams or finished rows reordered in one of two tensors",
+    ),
+    Mutant(
+        "truncation forgets nothing",
+        "kv_cache",
+        "self.length = int(n)",
+        "pass",
+        "a rejected draft stays in the cache",
     ),
     # --- loss.py
     Mutant(
@@ -383,41 +390,452 @@ MUTANTS = [
         "tensors[prefix + theirs] = (tensor.t() if transpose and 'c_proj' not in theirs else tensor)",
         "the way back forgotten",
     ),
-    # --- generation.py
+    # --- processors.py
     Mutant(
-        "padded on the right",
-        "generation",
-        "torch.tensor([[0] * (longest - lengths[row]) + prompts[row] for row in rows]",
-        "torch.tensor([prompts[row] + [0] * (longest - lengths[row]) for row in rows]",
-        "the tokenizer's default: the model continues the pads",
+        "a penalty that favours negative logits",
+        "processors",
+        "torch.where(row[seen] < 0, row[seen] * penalty, row[seen] / penalty)",
+        "row[seen] / penalty",
+        "the formula of the CTRL paper as printed: logits below zero become likelier",
     ),
     Mutant(
-        "temperature behind top-p",
-        "generation",
-        "logits = logits.float() / temperature\n",
-        "logits = keep_top_p(logits.float(), top_p or 1.0) / temperature\n",
-        "processors in the wrong order: the nucleus is another one",
+        "the penalty multiplies",
+        "processors",
+        "torch.where(row[seen] < 0, row[seen] * penalty, row[seen] / penalty)",
+        "torch.where(row[seen] < 0, row[seen] / penalty, row[seen] * penalty)",
+        "above 1 it then invites repetition",
+    ),
+    Mutant(
+        "the newest n-gram is overlooked",
+        "processors",
+        "starts = range(len(text) - n + 1)",
+        "starts = range(len(text) - n)",
+        "off by one at the end of the text: 5 5 5 may go on",
+    ),
+    Mutant(
+        "n-grams of n + 1",
+        "processors",
+        "ending = text[len(text) - n + 1 :]",
+        "n += 1; ending = text[len(text) - n + 1 :]",
+        "n tokens compared instead of n - 1",
+    ),
+    Mutant(
+        "temperature multiplies",
+        "processors",
+        "return logits / temperature",
+        "return logits * temperature",
+        "beta for T",
     ),
     Mutant(
         "top-p may keep nothing",
-        "generation",
+        "processors",
         "unlikely[..., -1] = False",
         "pass",
         "a small p empties the row, and sampling fails or draws token 0",
     ),
     Mutant(
+        "top-p counted from the wrong end",
+        "processors",
+        "cumsum(dim=-1) <= 1 - p",
+        "cumsum(dim=-1) <= p",
+        "the share that goes taken for the share that stays",
+    ),
+    Mutant(
+        "top-p leaves the crossing token out",
+        "processors",
+        "ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p",
+        "ascending.softmax(dim=-1).cumsum(dim=-1) - ascending.softmax(dim=-1) <= 1 - p",
+        "the nucleus has to reach p, not stay below it",
+    ),
+    Mutant(
         "top-k drops ties",
-        "generation",
+        "processors",
         "logits.masked_fill(logits < threshold, -torch.inf)",
         "logits.masked_fill(logits <= threshold, -torch.inf)",
         "< and <= confused: one token too few",
     ),
     Mutant(
-        "stopped rows go on",
+        "min-p as a share of 1",
+        "processors",
+        "probabilities < p * probabilities.amax(dim=-1, keepdim=True)",
+        "probabilities < p",
+        "an absolute threshold, which may leave nothing",
+    ),
+    Mutant(
+        "top-p before top-k",
+        "processors",
+        "[(keep_top_k, top_k), (keep_top_p, top_p), (keep_min_p, min_p)]",
+        "[(keep_top_p, top_p), (keep_top_k, top_k), (keep_min_p, min_p)]",
+        "the nucleus counts probability that top-k takes away",
+    ),
+    # --- generation.py
+    Mutant(
+        "temperature behind top-p",
         "generation",
-        "if token not in stop_tokens and lengths[row] < n_positions:",
-        "if lengths[row] < n_positions:",
+        """        if self.temperature != 1.0:
+            logits = apply_temperature(logits, self.temperature)
+        if self.top_k is not None:
+            logits = keep_top_k(logits, self.top_k)
+        if self.top_p is not None:
+            logits = keep_top_p(logits, self.top_p)
+""",
+        """        if self.top_k is not None:
+            logits = keep_top_k(logits, self.top_k)
+        if self.top_p is not None:
+            logits = keep_top_p(logits, self.top_p)
+        if self.temperature != 1.0:
+            logits = apply_temperature(logits, self.temperature)
+""",
+        "processors in the wrong order: the nucleus is another one",
+    ),
+    Mutant(
+        "repetition penalty behind the temperature",
+        "generation",
+        """            logits = penalize_repetition(logits, texts, self.repetition_penalty)
+        if self.no_repeat_ngram_size != 0:
+            logits = forbid_repeated_ngrams(logits, texts, self.no_repeat_ngram_size)
+        if self.temperature != 1.0:
+            logits = apply_temperature(logits, self.temperature)
+        if self.top_k is not None:
+            logits = keep_top_k(logits, self.top_k)
+""",
+        """            pass
+        if self.no_repeat_ngram_size != 0:
+            logits = forbid_repeated_ngrams(logits, texts, self.no_repeat_ngram_size)
+        if self.temperature != 1.0:
+            logits = apply_temperature(logits, self.temperature)
+        if self.top_k is not None:
+            logits = keep_top_k(logits, self.top_k)
+        if self.repetition_penalty != 1.0:
+            logits = penalize_repetition(logits, texts, self.repetition_penalty)
+""",
+        "it then only shuffles what top-k has left",
+    ),
+    Mutant(
+        "seeds by the place in the batch",
+        "generation",
+        "seed + rows[:row].count(prompt)",
+        "seed + row",
+        "a prompt's text depends on how many stand before it",
+    ),
+    Mutant(
+        "equal prompts get equal texts",
+        "generation",
+        "seed + rows[:row].count(prompt)",
+        "seed",
+        "five samples of one prompt, all the same",
+    ),
+    Mutant(
+        "one generator for all rows",
+        "generation",
+        "torch.multinomial(p, 1, generator=generators[row])",
+        "torch.multinomial(p, 1, generator=generators[0])",
+        "Hugging Face's batches: what a row draws depends on the others",
+    ),
+    Mutant(
+        "generators by the place in what is left of the batch",
+        "generation",
+        "for p, row in rows_of_probabilities]",
+        "for row, (p, _) in enumerate(rows_of_probabilities)]",
+        "right until the first row stops",
+    ),
+    Mutant(
+        "the config's end of text ignored",
+        "generation",
+        "else {config.eos_token_id}",
+        "else set()",
+        "the model writes on behind the end",
+    ),
+    # --- decoding.py
+    Mutant(
+        "padded on the right",
+        "decoding",
+        "[0] * pads[row] + texts[row] for row in rows]",
+        "texts[row] + [0] * pads[row] for row in rows]",
+        "the tokenizer's default: the model continues the pads",
+    ),
+    Mutant(
+        "pads are text",
+        "decoding",
+        "if any(pads.values()):",
+        "if False:",
+        "generate without an attention mask: pads are attended to and counted as positions",
+    ),
+    Mutant(
+        "new tokens are pads",
+        "decoding",
+        "mask.new_ones(len(rows), 1)",
+        "mask.new_zeros(len(rows), 1)",
+        "a mask that grows with the wrong value: positions stand still, and no token sees another new one",
+    ),
+    Mutant(
+        "stop tokens overlooked",
+        "decoding",
+        '"stop token" if token in stop_tokens else at_the_end if',
+        "at_the_end if",
         "end of text is written and written over",
+    ),
+    Mutant(
+        "the cache of a row that has stopped",
+        "decoding",
+        "cache.select(going_on)",
+        "cache.select(list(range(len(going_on))))",
+        "rows leave the batch and the cache keeps the first ones",
+    ),
+    Mutant(
+        "the mask of a row that has stopped",
+        "decoding",
+        "mask[going_on]",
+        "mask[: len(going_on)]",
+        "rows leave the batch and the mask keeps the first ones",
+    ),
+    Mutant(
+        "what is in the cache is not used",
+        "decoding",
+        "hidden = model.hidden(part, seen, cache=cache)",
+        "hidden = model.hidden(part, None if seen is None else seen[:, -part.size(1) :])",
+        "each new token is read as if it were the first: random weights still write something",
+    ),
+    Mutant(
+        "the mask's end for a chunk",
+        "decoding",
+        "mask[:, : cache.length + part.size(1)]",
+        "mask[:, -cache.length - part.size(1) :]",
+        "right for the last chunk only",
+    ),
+    Mutant(
+        "a chunk sees the pads",
+        "decoding",
+        "seen = None if mask is None else mask[:, : cache.length + part.size(1)]",
+        "seen = mask if part.size(1) == unread.size(1) else None",
+        "the mask is passed on in the usual case and forgotten in the chunked one",
+    ),
+    Mutant(
+        "logits of the first position",
+        "decoding",
+        "model.logits(hidden[:, -1])",
+        "model.logits(hidden[:, 0])",
+        "right for single tokens, wrong behind a prompt",
+    ),
+    Mutant(
+        "no room for the pads",
+        "decoding",
+        "max(pads[row] + limits[row] for row in rows) - 1",
+        "max(limits[row] for row in rows) - 1",
+        "capacity from the shortest row's point of view",
+    ),
+    Mutant(
+        "one place too many in the cache",
+        "decoding",
+        "max(pads[row] + limits[row] for row in rows) - 1",
+        "max(pads[row] + limits[row] for row in rows)",
+        "the last token is written and never read",
+    ),
+    Mutant(
+        "log-probabilities of what the processors left",
+        "decoding",
+        "by_the_model.gather(1, newest)",
+        "processed.log_softmax(dim=-1).gather(1, newest)",
+        "Hugging Face's scores for its logits: with top-k of 1 everything is certain",
+    ),
+    Mutant(
+        "the context's end called the asked length",
+        "decoding",
+        "if length == len(prompts[row]) + max_new_tokens else",
+        "if length >= limits[row] else",
+        "a text cut short by the context looks complete",
+    ),
+    # --- one_token.py
+    Mutant(
+        "the newest token's position is the one before",
+        "one_token",
+        "positions = cache.length if mask is None",
+        "positions = cache.length - 1 if mask is None",
+        "length counted before or after the append",
+    ),
+    Mutant(
+        "a new token's position counts the pads",
+        "one_token",
+        "position_ids_for(mask, 0, tokens)[:, 0]",
+        "torch.full((len(tokens),), cache.length)",
+        "the length of the batch for the length of the row",
+    ),
+    Mutant(
+        "a new token sees the pads",
+        "one_token",
+        "allowed = None if mask is None else padding_mask(mask)",
+        "allowed = None",
+        "the mask is used for the prompt and forgotten for what follows",
+    ),
+    Mutant(
+        "a new token's scores are not scaled by the layer",
+        "one_token",
+        "v, mask=allowed, scale=scale)",
+        "v, mask=allowed)",
+        "the default scale is right for most models",
+    ),
+    # --- beam_search.py
+    Mutant(
+        "a length that counts the prompt",
+        "beam_search",
+        "n_new = len(running[0].tokens) + 1 - len(prompt)",
+        "n_new = len(running[0].tokens) + 1",
+        "transformers until 2023: long prompts make every penalty mild",
+    ),
+    Mutant(
+        "the length penalty multiplies",
+        "beam_search",
+        "score / n_new**length_penalty",
+        "score * n_new**length_penalty",
+        "sums are negative: the sign of the penalty is turned round",
+    ),
+    Mutant(
+        "no length penalty",
+        "beam_search",
+        "score / n_new**length_penalty",
+        "score",
+        "the highest sum wins: short texts",
+    ),
+    Mutant(
+        "an end from below the best counts",
+        "beam_search",
+        "if rank < num_beams:",
+        "if True:",
+        "backup candidates are there to go on with, not to end",
+    ),
+    Mutant(
+        "too few candidates",
+        "beam_search",
+        "n_candidates = max(2, 1 + len(stop_tokens)) * num_beams",
+        "n_candidates = num_beams",
+        "when beams end, fewer go on",
+    ),
+    Mutant(
+        "the beams' cache is not reordered",
+        "beam_search",
+        "cache.select(places)",
+        "cache.select(sorted(places))",
+        "each beam continues another one's memory",
+    ),
+    Mutant(
+        "the beams' texts are not reordered",
+        "beam_search",
+        "torch.cat([unread[places], newest], dim=1)",
+        "torch.cat([unread[sorted(places)], newest], dim=1)",
+        "the same without a cache",
+    ),
+    Mutant(
+        "a beam forgets what it cost so far",
+        "beam_search",
+        "going_on.append((parent, Beam(text, history, score)))",
+        "going_on.append((parent, Beam(text, history, log_probability)))",
+        "the last token decides: greedy with more work",
+    ),
+    Mutant(
+        '"never" is true',
+        "beam_search",
+        "if early_stopping is True or",
+        "if early_stopping or",
+        "a string where a bool is expected",
+    ),
+    Mutant(
+        "stop when something ended",
+        "beam_search",
+        "if len(finished) == num_beams and running:",
+        "if finished and running:",
+        "num_beams finished texts are asked for, not one",
+    ),
+    Mutant(
+        "always the longest hope",
+        "beam_search",
+        'if early_stopping == "never" and length_penalty > 0',
+        "if length_penalty > 0",
+        'what holds for "never" taken for the default',
+    ),
+    Mutant(
+        "never the longest hope",
+        "beam_search",
+        'if early_stopping == "never" and length_penalty > 0',
+        "if False",
+        '"never" taken for the default',
+    ),
+    Mutant(
+        "measured against the best that has ended",
+        "beam_search",
+        "length_penalty <= finished[-1].score",
+        "length_penalty <= finished[0].score",
+        "the search stops while it could still improve the list",
+    ),
+    Mutant(
+        "processors on logits instead of log-probabilities",
+        "beam_search",
+        "process(by_the_model, [beam.tokens for beam in running])",
+        "process(logits, [beam.tokens for beam in running]).log_softmax(dim=-1)",
+        "as in greedy decoding; Hugging Face's beams do it the other way round",
+    ),
+    Mutant(
+        "beams' log-probabilities of what the processors left",
+        "beam_search",
+        "by_the_model[parents, tokens]",
+        "processed[parents, tokens]",
+        "the score for the probability",
+    ),
+    # --- speculation.py
+    Mutant(
+        "a wrong guess is kept",
+        "speculation",
+        "for token in greedy[: n_right + 1]:",
+        "for token in draft[: n_right + 1] or greedy[:1]:",
+        "accepted one too far",
+    ),
+    Mutant(
+        "the pass's own token is thrown away",
+        "speculation",
+        "for token in greedy[: n_right + 1]:",
+        "for token in greedy[: max(n_right, 1)]:",
+        "right, and slower: the token behind an accepted draft is free",
+    ),
+    Mutant(
+        "rejected guesses stay in the cache",
+        "speculation",
+        "cache.truncate(len(text) - 1)",
+        "cache.truncate(cache.length)",
+        "the model goes on behind what was never written",
+    ),
+    Mutant(
+        "one token too many forgotten",
+        "speculation",
+        "cache.truncate(len(text) - 1)",
+        "cache.truncate(len(text) - 2)",
+        "positions off by one from then on",
+    ),
+    Mutant(
+        "a stop token inside a draft overlooked",
+        "speculation",
+        "if token in stop or len(text) == limit:",
+        "if greedy[n_right] in stop or len(text) == limit:",
+        "only the last token of a pass is looked at",
+    ),
+    Mutant(
+        "a draft beyond the end",
+        "speculation",
+        "min(draft_length, limit - 1 - len(text))",
+        "draft_length",
+        "positions that do not exist",
+    ),
+    Mutant(
+        "the draft starts one token early",
+        "speculation",
+        "for place in range(start + n, start + n + draft_length):",
+        "for place in range(start + n - 1, start + n - 1 + draft_length):",
+        "no guess is ever right, and no text is wrong",
+    ),
+    Mutant(
+        "the earliest place",
+        "speculation",
+        "for start in range(len(text) - n - 1, -1, -1):",
+        "for start in range(len(text) - n):",
+        "what was said long ago instead of lately",
     ),
     # --- perplexity.py
     Mutant(
@@ -437,8 +855,8 @@ MUTANTS = [
     Mutant(
         "a mean of means for the exact number",
         "perplexity",
-        "return math.exp(np.nansum(self.nll) / self.n_scored)",
-        "return math.exp(np.mean(self._window_means()))",
+        "return _exp(self.total / self.n_scored)",
+        "return _exp(np.mean(self._window_means()))",
         "the lecture, and the documentation until 2024",
     ),
     Mutant(
@@ -498,9 +916,10 @@ MUTANTS = [
 EQUIVALENT = [
     Mutant(
         "no key bias",
-        "attention",
-        "k = self._split_heads(self.key(source))",
-        "k = self._split_heads(source @ self.key.weight.T + 0 * self.key.bias)",
+        "pretrained",
+        "state.update(zip(names, map(lay_out, parts), strict=True))",
+        "state.update(zip(names, map(lay_out, parts), strict=True))\n"
+        "        state.update({name: 0 * state[name] for name in names if name.endswith('key.bias')})",
         "q · b is the same for every key of a query, and softmax does not see a constant",
     ),
     Mutant(

@@ -293,39 +293,211 @@ def _():
 # --- decoding --------------------------------------------------------------------------------------------------------
 
 
+def written_plainly(model, prompt, n, process=lambda logits, text: logits) -> list[int]:
+    """Greedy decoding token by token, the whole text each time."""
+    text = list(prompt)
+    with torch.no_grad():
+        for _ in range(n):
+            text.append(process(model(torch.tensor([text]))[:, -1].float(), text)[0].argmax().item())
+    return text
+
+
+def prompts_of(case: Case) -> list[list[int]]:
+    return [case.tokens[0, :7].tolist(), case.tokens[1, :2].tolist(), case.tokens[2, :4].tolist()]
+
+
 @check(
-    "greedy", "generation kv_cache", "test_generation.py::test_greedy_equals_transformers_for_prompts_of_unequal_length"
+    "greedy",
+    "decoding generation one_token kv_cache",
+    "test_generation.py::test_greedy_equals_transformers_for_prompts_of_unequal_length",
 )
 def _():
     generate = importlib.import_module("minigpt").generate
-    for case, model, _ in itertools.islice(models(), 6):
-        prompts = [case.tokens[0, :7].tolist(), case.tokens[1, :2].tolist(), case.tokens[2, :4].tolist()]
+    for number, (case, model, _) in enumerate(itertools.islice(models(), 8)):
+        if number >= 4:  # somebody listens: now single tokens go through the modules as well
+            model.blocks[0].register_forward_hook(lambda *_: None)
+        prompts = prompts_of(case)
         answers = generate(model, prompts, 6, stop_tokens=[])
+        assert answers == [written_plainly(model, prompt, 6) for prompt in prompts]
+        assert generate(model, prompts[:1], 6, stop_tokens=[]) == answers[:1]
+        for row, use_cache in itertools.product(range(3), (True, False)):
+            stop = answers[row][len(prompts[row]) + 1]  # this row leaves the batch first
+            stopped = generate(model, prompts, 6, stop_tokens=[stop], use_cache=use_cache)
+            for prompt, answer, short in zip(prompts, answers, stopped, strict=True):
+                new = answer[len(prompt) :]
+                assert short == prompt + (new[: new.index(stop) + 1] if stop in new else new)
+    object.__setattr__(model.config, "eos_token_id", stop)
+    assert generate(model, prompts, 6) == stopped
+
+
+@check("capacity", "decoding", "test_generation.py::test_the_cache_has_the_capacity_that_is_needed_and_no_more")
+def _():
+    generate = importlib.import_module("minigpt").generate
+    model, made = ours(CASES[0], "explicit")[0], []
+    new_cache = model.new_cache
+    model.new_cache = lambda *sizes: made.append(new_cache(*sizes)) or made[-1]
+    generate(model, prompts_of(CASES[0]), 5, stop_tokens=[])
+    generate(model, [[1] * 20], 50, stop_tokens=[])
+    assert [cache.capacity for cache in made] == [cache.length for cache in made] == [11, 23]
+
+
+@check("chunks", "decoding", "test_generation.py::test_a_prompt_read_in_chunks_is_read_as_in_one_piece")
+def _():
+    decoding, minigpt = importlib.import_module("minigpt.decoding"), importlib.import_module("minigpt")
+    for case, model, _ in itertools.islice(models(), 3):
+        prompts = prompts_of(case)
+        expected = [written_plainly(model, prompt, 4) for prompt in prompts]
+        decoding.PREFILL_CHUNK = 2
+        try:
+            assert minigpt.generate(model, prompts, 4, stop_tokens=[]) == expected
+        finally:
+            decoding.PREFILL_CHUNK = 512
+
+
+@check(
+    "details",
+    "decoding generation beam_search",
+    "test_generation.py::test_details_hold_the_models_own_log_probabilities",
+)
+def _():
+    generation = importlib.import_module("minigpt.generation")
+    model = ours(CASES[0], "explicit")[0]
+    prompts = [[1, 2], [3] * 22]
+    for settings in ({"repetition_penalty": 3.0}, {"repetition_penalty": 0.3, "num_beams": 2}):
+        answers = generation.generate_details(model, prompts, 5, stop_tokens=[], **settings)
+        assert [answer.stop_reason for answer in answers] == ["length", "context"]
         for prompt, answer in zip(prompts, answers, strict=True):
-            expected = list(prompt)
             with torch.no_grad():
-                for _ in range(6):  # token by token, the whole text each time
-                    expected.append(model(torch.tensor([expected]))[0, -1].argmax().item())
-            assert answer == expected
-        stop = answers[0][8]
-        stopped = generate(model, prompts, 6, stop_tokens=[stop])
-        for prompt, answer, short in zip(prompts, answers, stopped, strict=True):
-            new = answer[len(prompt) :]
-            assert short == prompt + (new[: new.index(stop) + 1] if stop in new else new)
+                rows = model(torch.tensor([answer.tokens]))[0, len(prompt) - 1 : -1].log_softmax(-1)
+            own = rows.gather(1, torch.tensor(answer.tokens[len(prompt) :])[:, None])[:, 0]
+            close(answer.log_probabilities, own, bar=1e-5)
 
 
-@check("processors", "generation", "test_generation.py::test_processors_equal_transformers")
+@check("draws", "generation decoding", "test_generation.py::test_a_row_in_a_batch_is_its_solo_run")
+def _():
+    generate = importlib.import_module("minigpt").generate
+    model = ours(CASES[0], "explicit")[0]
+    prompts = [[1, 2], [3], [4, 4, 4], [1, 2]]
+    settings = dict(do_sample=True, stop_tokens=range(0, model.config.vocab_size, 4))
+    for seed in (5, 6, 7, 8):
+        answers = generate(model, prompts, 9, seed=seed, **settings)
+        assert answers == [generate(model, [p], 9, seed=seed + i // 3, **settings)[0] for i, p in enumerate(prompts)]
+        assert answers[0] != answers[3] and len({len(a) - len(p) for a, p in zip(answers, prompts, strict=True)}) > 1
+
+
+@check("processors", "processors generation", "test_processors.py::test_each_processor_equals_transformers")
 def _():
     import transformers.generation.logits_process as theirs
 
-    sampling = importlib.import_module("minigpt.generation").sampling_probabilities
+    processors = importlib.import_module("minigpt.processors")
+    settings_class = importlib.import_module("minigpt.generation").Settings
     logits = 4 * torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
     logits[0, :5] = 9.0  # ties
-    for temperature, top_k, top_p in [(0.5, 3, 0.9), (2.0, 30, 0.6), (0.7, 50, 1e-9)]:
-        expected = theirs.TemperatureLogitsWarper(temperature)(None, logits)
-        expected = theirs.TopKLogitsWarper(top_k)(None, expected)
-        expected = theirs.TopPLogitsWarper(top_p)(None, expected)
-        close(sampling(logits, temperature, top_k, top_p), expected.softmax(-1), bar=1e-6)
+    best = logits.argsort(dim=-1, descending=True)
+    texts = torch.stack([best[0, [0, 1, 0, -1]], best[1, [0, 0, 0, 0]], best[2, [-1, 0, 1, 2]]])  # likely and unlikely
+    for temperature, top_k, top_p, min_p in [
+        (0.5, 3, 0.9, 0.0),
+        (2.0, 30, 0.6, 0.3),
+        (0.7, 50, 1e-9, 0.0),
+        (3.0, 50, 1.0, 0.2),
+        (1.3, 50, 1.0, 0.0),
+    ]:
+        for penalty, n in [(None, None), (1.7, 1), (1.7, 4), (0.6, 9), (30.0, 2)]:
+            expected = logits
+            if penalty is not None:
+                expected = theirs.RepetitionPenaltyLogitsProcessor(penalty)(texts, logits)
+                expected = theirs.NoRepeatNGramLogitsProcessor(n)(texts, expected)
+            expected = theirs.TemperatureLogitsWarper(temperature)(None, expected)
+            expected = theirs.TopKLogitsWarper(top_k)(None, expected)
+            expected = theirs.TopPLogitsWarper(top_p)(None, expected)
+            expected = theirs.MinPLogitsWarper(min_p)(None, expected).softmax(-1)
+            shape = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+            if penalty is None:
+                close(processors.sampling_probabilities(logits, **shape), expected, bar=1e-6)
+            else:
+                shape |= dict(do_sample=True, repetition_penalty=penalty, no_repeat_ngram_size=n)
+                close(settings_class(**shape).process(logits, texts.tolist()).softmax(-1), expected, bar=1e-6)
+
+
+@dataclass(frozen=True)
+class Search:
+    case: Case
+    prompt: list[int]
+    settings: dict
+    answer: list[int]  # Hugging Face's
+
+
+def build_searches() -> list[Search]:
+    """Beam search on three models that are sure of themselves, so that texts of different lengths compete."""
+    made = []
+    for seed in range(3):
+        config = random_config(seed, n_positions=24, eos_token_id=None)
+        theirs = hugging_face(config, seed)
+        with torch.no_grad():
+            theirs.transformer.ln_f.weight.mul_(2.5)
+        tensors = {name.removeprefix("transformer."): tensor for name, tensor in theirs.state_dict().items()}
+        case = Case(asdict(config), tensors, *[None] * 6)
+        prompt = [seed, 5, 1]
+
+        def answer(stop, theirs=theirs, prompt=prompt, **settings):
+            theirs.generation_config.eos_token_id = stop or None
+            mask = torch.ones(1, len(prompt))
+            settings = dict(attention_mask=mask, max_new_tokens=10, do_sample=False, pad_token_id=0) | settings
+            new = theirs.generate(torch.tensor([prompt]), **settings)[0, len(prompt) :].tolist()
+            ends = [place for place, token in enumerate(new) if token in stop]
+            return prompt + new[: ends[0] + 1 if ends else len(new)]
+
+        second = answer([])[len(prompt) + 1]
+        for num_beams, length_penalty, rule, processors in [
+            *itertools.product([2, 4], [-1.0, 1.0, 2.0], [True, False, "never"], [{}]),
+            (3, 1.0, False, {"repetition_penalty": 1.5}),
+            (3, 0.0, False, {"no_repeat_ngram_size": 1}),
+        ]:
+            stop = [second, (second + 3) % config.vocab_size][: num_beams // 2]
+            settings = dict(num_beams=num_beams, length_penalty=length_penalty, early_stopping=rule) | processors
+            made.append(Search(case, prompt, settings | dict(stop_tokens=stop), answer(stop, **settings)))
+    return made
+
+
+SEARCHES = build_searches()
+
+
+@check("beams", "beam_search kv_cache", "test_beam_search.py::test_equals_transformers_token_for_token")
+def _():
+    generate = importlib.import_module("minigpt").generate
+    for number, search in enumerate(SEARCHES):
+        if number % (len(SEARCHES) // 3) == 0:
+            model = ours(search.case, "explicit")[0]
+        answer = generate(model, [search.prompt], 10, **search.settings, use_cache=number % 4 > 0)
+        assert answer == [search.answer]
+
+
+@check("speculation", "speculation kv_cache", "test_speculation.py::test_equals_greedy_decoding")
+def _():
+    speculation = importlib.import_module("minigpt.speculation")
+    for case, model, _ in itertools.islice(models(), 6):
+        for prompt in ([1, 2, 3, 1, 2], case.tokens[0, :3].tolist()):
+            expected = written_plainly(model, prompt, 24 - len(prompt))[len(prompt) :]
+            assert list(speculation.speculate(model, prompt, 99, stop_tokens=[])) == expected
+            for stop in expected[3::6]:
+                short = expected[: expected.index(stop) + 1]
+                assert list(speculation.speculate(model, prompt, 99, stop_tokens=[stop])) == short
+
+
+@check("drafts", "speculation", "test_speculation.py::test_a_text_that_repeats_takes_fewer_passes_than_tokens")
+def _():
+    speculation = importlib.import_module("minigpt.speculation")
+    assert speculation.find_draft([1, 2, 3, 1, 2, 4, 1, 2], 2, 2) == [4, 1]
+    model, passes = ours(CASES[0], "explicit")[0], []
+    text = written_plainly(model, [1, 2], 20)
+    model.blocks[0].register_forward_hook(lambda block, inputs, output: passes.append(output.size(1)))
+    find_draft = speculation.find_draft
+    speculation.find_draft = lambda so_far, max_ngram, draft_length: text[len(so_far) :][: min(3, draft_length)]
+    try:
+        assert list(speculation.speculate(model, [1, 2], 17, stop_tokens=[])) == text[2:19]
+    finally:
+        speculation.find_draft = find_draft
+    assert passes == [2, 4, 4, 4, 4]
 
 
 # --- perplexity ------------------------------------------------------------------------------------------------------

@@ -21,10 +21,13 @@ from minigpt.attention import (
     padding_mask,
     sdpa_attention,
 )
+from minigpt.beam_search import beam_search
 from minigpt.checkpoint import CheckpointError
 from minigpt.data import (
     check_integer,
     check_tokens,
+    dataset_text,
+    decode_text,
     encode_documents,
     module_documentation,
     random_batches,
@@ -32,11 +35,30 @@ from minigpt.data import (
     read_token_file,
     write_token_file,
 )
-from minigpt.generation import keep_top_k, keep_top_p, sampling_probabilities
+from minigpt.decoding import log_probabilities
+from minigpt.generation import (
+    Settings,
+    check_max_new_tokens,
+    check_prompts,
+    generate_details,
+    row_seeds,
+    steps,
+)
 from minigpt.gpt2 import check_ids
 from minigpt.loss import cross_entropy, log_softmax, next_token_loss
 from minigpt.perplexity import Scores, score, sliding_windows
 from minigpt.pretrained import find_checkpoint, from_hugging_face, plain_names, read_config, to_hugging_face
+from minigpt.processors import (
+    apply_temperature,
+    forbid_repeated_ngrams,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    most_likely,
+    penalize_repetition,
+    sampling_probabilities,
+)
+from minigpt.speculation import speculate
 from minigpt.trace import trace
 from minigpt.train import TrainConfig, check_lengths, evaluate, induction_gap, train
 from minigpt.verify import compare
@@ -167,6 +189,7 @@ append = given(a_cache, layer=0, k=KEYS, v=KEYS)
 sample = given(logits=torch.zeros(2, 10))
 continue_ = given(a_model, prompts=[[1]], max_new_tokens=3)
 draw = given(a_model, prompts=[[1]], max_new_tokens=3, do_sample=True)
+ahead = given(a_model, prompt=[1], max_new_tokens=3)
 windows = given(n_tokens=10, window=4, stride=2)
 measure = given(a_model, tokens=[1, 2, 3] * 6)
 batches = given(tokens=TEXT, batch_size=2, context=5)
@@ -361,13 +384,79 @@ CASES = {
         for bad in ([1], [-1], [], [0.0], [NAN], [True], 0, [[0]], torch.zeros(0, dtype=torch.long))
     ],
     KVCache.truncate: [(of(a_cache, bad), f"length 2 to {bad!r}") for bad in (-1, 3, 1.5, NAN, "1", None)],
-    # generation.py
+    # processors.py
+    penalize_repetition: [
+        (sample(texts=[[1], [2]], penalty=bad), f"repetition_penalty must be between 0.001 and 1000 .*got {bad}")
+        for bad in (0, -1.5, NAN, INF)
+    ],
+    forbid_repeated_ngrams: [
+        (sample(texts=[[1], [2]], n=bad), f"no_repeat_ngram_size must be an integer of at least 1, got {bad!r}")
+        for bad in NO_SIZE
+    ],
+    apply_temperature: [(sample(temperature=bad), f"temperature .* got {bad}") for bad in (0, -1.0, NAN, INF, 1e-40)],
     keep_top_k: [(sample(k=bad), f"top_k must be an integer of at least 1, got {bad!r}") for bad in (*NO_SIZE, 2.0)],
     keep_top_p: [(sample(p=bad), f"top_p .* at most 1, got {bad}") for bad in (0, -0.1, 1.5, NAN)],
+    keep_min_p: [(sample(p=bad), f"min_p must be between 0 and 1, got {bad}") for bad in (-0.1, 1.5, NAN)],
     sampling_probabilities: [
         *[(sample(temperature=bad), f"temperature .* got {bad}") for bad in (0, -1.0, NAN, 1e-40)],
         (sample(top_k=0), "top_k .* got 0"),
         (sample(top_p=0.0), "top_p .* got 0.0"),
+        (sample(min_p=1.5), "min_p .* got 1.5"),
+    ],
+    most_likely: [(sample(n=bad), f"n must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
+    # decoding.py
+    log_probabilities: [(of(torch.tensor([[1.0, bad, 2.0]])), "not finite", FloatingPointError) for bad in (NAN, INF)],
+    # beam_search.py
+    beam_search: [(lambda f, w: next(f(w.model, [99], 3, 2)), "token id 99")],  # its caller has checked the rest
+    # speculation.py
+    speculate: [
+        *[(ahead(max_ngram=bad), f"max_ngram must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
+        *[(ahead(draft_length=bad), f"draft_length must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
+        (ahead(prompt=[[1]]), "lists of token ids"),
+        (ahead(prompt=[]), "prompt 0 is empty"),
+        (ahead(prompt=[1, 10]), "token id 10 of prompt 0, position 1"),
+        (ahead(max_new_tokens=1.5), "max_new_tokens .*1.5"),
+        (ahead(stop_tokens=[10]), "stop_tokens .*10"),
+    ],
+    # generation.py
+    Settings: [
+        (of(min_p=0.1), "need do_sample=True"),
+        *[(of(num_beams=bad), f"num_beams must be an integer of at least 1, got {bad!r}") for bad in (*NO_SIZE, True)],
+        *[(of(no_repeat_ngram_size=bad), f"no_repeat_ngram_size .*got {bad!r}") for bad in (-1, 1.5, None, NAN, True)],
+        *[(of(repetition_penalty=bad), f"repetition_penalty .*got {bad}") for bad in (0, -1, NAN, INF)],
+        *[(of(num_beams=2, early_stopping=bad), f"early_stopping .*got {bad!r}") for bad in ("maybe", None, 2, 1)],
+        *[(of(num_beams=2, length_penalty=bad), f"length_penalty .*got {bad}") for bad in (NAN, INF, -1e3)],
+        (of(length_penalty=2.0), "length_penalty and early_stopping need num_beams above 1"),
+        (of(early_stopping="never"), "length_penalty and early_stopping need num_beams above 1"),
+        (of(num_beams=2, do_sample=True), "num_beams=2 .*do_sample=True"),
+        (of(do_sample=True, top_k=True), "top_k .*True"),
+        (of(beams=3), "beams", TypeError),
+    ],
+    Settings.stop_ids: [
+        (lambda f, w, bad=bad: f(Settings(stop_tokens=bad), w.model.config), "stop_tokens must be ids in 0..9")
+        for bad in ([10], [-1], [3, 99])
+    ],
+    row_seeds: [
+        *[(of([[1], [2]], bad), "seed must be one .* for each of 2 prompts") for bad in ([1], [1, 2, 3], [])],
+        *[(of([[1], [2]], bad), "seed must be") for bad in (1.5, NAN, 2**63, [1, 2**63], [1, 1.5], [1, None])],
+    ],
+    check_prompts: [
+        (lambda f, w: f([], w.model.config), "prompts is empty"),
+        (lambda f, w: f([[1], []], w.model.config), "prompt 1 is empty"),
+        (lambda f, w: f([[1] * 7], w.model.config), "prompt 0 has 7 tokens.*n_positions=6"),
+    ],
+    check_max_new_tokens: [(of(bad), f"max_new_tokens .*got {bad!r}") for bad in (-1, 1.5, NAN, "3", None)],
+    generate_details: [
+        (continue_(num_beams=0), "num_beams .*0"),
+        (continue_(prompts=[[10]]), "token id 10 of prompt 0"),
+        (continue_(temperature=2.0), "do_sample=True"),
+        (continue_(beams=2), "beams", TypeError),
+    ],
+    steps: [  # at the call, not when the first step is asked for
+        (continue_(num_beams=2), "num_beams=2 cannot be streamed"),
+        (continue_(prompts=[]), "prompts is empty"),
+        (draw(seed=[1, 2]), "seed must be one integer or one for each of 1 prompts, got 2"),
+        (continue_(max_new_tokens=-1), "max_new_tokens .*-1"),
     ],
     generate: [
         (continue_(prompts=torch.tensor([1, 2])), r"lists of token ids, got tensor\(1\) as prompt 0"),
@@ -384,12 +473,20 @@ CASES = {
         ],
         (continue_(stop_tokens=[3, 10]), r"stop_tokens must be ids in 0..9, got \[3, 10\]"),
         (continue_(stop_tokens=[-1]), "stop_tokens .*-1"),
-        (continue_(stop_tokens=["."]), "'str' object", TypeError),
+        (continue_(stop_tokens=["."]), r"stop_tokens must be ids .* got \['.'\]"),
+        (continue_(stop_tokens=5), "stop_tokens must be ids .* got 5"),
+        (continue_(do_sample="no"), "do_sample must be True or False, got 'no'"),
+        (continue_(use_cache=1), "use_cache must be True or False, got 1"),
+        (draw(top_p="0.5"), "top_p must be a number, got '0.5'"),
+        (draw(temperature=None), "temperature must be a number, got None"),
         (continue_(temperature=0), "temperature.*do_sample=True"),
         (draw(temperature=1e-40), "temperature .* at least 1e-30, got 1e-40"),
         *[(draw(top_k=bad), f"top_k must be an integer of at least 1, got {bad!r}") for bad in (1.5, "3", -1)],
         (draw(top_p=NAN), "top_p .* got nan"),
-        *[(draw(seed=bad), f"seed must be an integer of 64 bits, got {bad!r}") for bad in (1.5, "a", NAN, 2**64)],
+        *[(draw(seed=bad), f"seed must be .*got {bad!r}") for bad in (1.5, "a", NAN, 2**64)],
+        (continue_(num_beams=2, early_stopping="maybe"), "early_stopping .*'maybe'"),
+        (continue_(no_repeat_ngram_size=-1), "no_repeat_ngram_size .*-1"),
+        (draw(min_p=1.5), "min_p .*1.5"),
     ],
     stream: [  # at the call, not when the first token is asked for
         (of(a_model, [[1]], 3), r"lists of token ids, got \[\[1\]\] as prompt 0"),
@@ -472,6 +569,8 @@ CASES = {
         (of("nothing.txt"), "nothing.txt", FileNotFoundError),
         (of("model"), "model", IsADirectoryError),
     ],
+    decode_text: [(of(b"caf\xe9", "stdin"), "stdin is not UTF-8 text: byte 0xe9 at offset 3")],
+    dataset_text: [(of("wikitext103"), "no data set 'wikitext103'")],
     module_documentation: [(of(None), "no module None")],
     encode_documents: [
         (lambda f, w: f("some text", w.tokenizer), "documents must be a list of texts"),
@@ -594,6 +693,9 @@ def test_the_usual_arguments_are_fine():
         (KVCache, new_cache()),
         (KVCache.append, append()),
         (sampling_probabilities, sample()),
+        (penalize_repetition, sample(texts=[[1], [2]], penalty=2.0)),
+        (forbid_repeated_ngrams, sample(texts=[[1], [2]], n=2)),
+        (Settings, of()),
         (sliding_windows, windows()),
         (random_batches, batches()),
         (TrainConfig, settings()),
@@ -606,6 +708,9 @@ def test_the_usual_arguments_are_fine():
         (GPT2.hidden, reading_on()),
         (generate, continue_()),
         (generate, draw()),
+        (generate_details, continue_(num_beams=2, early_stopping="never", length_penalty=-1)),
+        (steps, draw(seed=[1])),
+        (speculate, ahead()),
         (score, measure()),
         (train, training()),
         (evaluate, judge()),
@@ -626,8 +731,22 @@ LEFT_OUT = {
     "position_ids_for",
     "initialize",
     "eval_mode",
+    "Step",
+    "next_logits",
+    "reader",
+    "decode",
+    "Beam",
+    "Beams",
+    "Generation",
+    "begin",
+    "add_step",
+    "Settings.process",
+    "Settings.chooser",
+    "find_draft",
     "Window",
     "Scores",
+    "Aggregation",
+    "on_disk",
     "Trace",
     "Tokenizer.encode",
     "Tokenizer.decode_stream",

@@ -15,9 +15,18 @@ from hypothesis.strategies import booleans, composite, floats, integers, lists, 
 
 from minigpt import KVCache, Tokenizer
 from minigpt.attention import attention_weights, causal_mask, explicit_attention, padding_mask, sdpa_attention
-from minigpt.generation import keep_top_k, keep_top_p, sampling_probabilities
+from minigpt.generation import row_seeds
 from minigpt.loss import cross_entropy, log_softmax, next_token_loss
 from minigpt.perplexity import Scores, sliding_windows
+from minigpt.processors import (
+    forbid_repeated_ngrams,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalize_repetition,
+    sampling_probabilities,
+)
+from minigpt.speculation import find_draft
 from minigpt.tokenizer import END_OF_TEXT, PIECES
 
 # Derandomised: a red test stays red, here and everywhere. What shrinking finds is printed, so nothing is kept on disk.
@@ -412,9 +421,60 @@ def test_top_p_keeps_the_smallest_likely_set(logits, p):
 
 
 @examples
-@given(rows_of_logits(), floats(0.2, 20), st.none() | integers(1, 8), st.none() | likely_shares)
-def test_probabilities_add_up_and_follow_the_logits(logits, temperature, top_k, top_p):
-    probabilities = sampling_probabilities(logits, temperature, top_k, top_p)
+@given(rows_of_logits(), floats(0, 1) | sampled_from([0.0, 0.5, 1.0]))
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest(logits, p):
+    filtered = keep_min_p(logits, p)
+    kept = filtered > -torch.inf
+    assert torch.equal(filtered[kept], logits[kept])
+    ratios = (logits.double() - logits.double().amax(dim=-1, keepdim=True)).exp()
+    assert not (kept & (ratios < p - 1e-5)).any() and not (~kept & (ratios > p + 1e-5)).any()
+    assert kept.any(dim=-1).all()
+
+
+@composite
+def logits_with_texts(draw):
+    """Logits (B, V) and a text before each row, short words from a small vocabulary."""
+    logits = draw(rows_of_logits())
+    tokens = integers(0, logits.size(1) - 1)
+    return logits, [draw(lists(tokens, min_size=1, max_size=12)) for _ in logits]
+
+
+@examples
+@given(logits_with_texts(), floats(0.1, 10))
+def test_a_penalty_moves_what_was_said_in_one_direction_and_nothing_else(case, penalty):
+    logits, texts = case
+    penalized = penalize_repetition(logits, texts, penalty)
+    for before, after, said in zip(logits.tolist(), penalized.tolist(), texts, strict=True):
+        for token, (old, new) in enumerate(zip(before, after, strict=True)):
+            if token not in said or old == 0:
+                assert new == old
+            else:
+                assert (new < old) == (penalty > 1 and old > -math.inf) or math.isclose(new, old, rel_tol=1e-6)
+                assert new == 0 or (new > 0) == (old > 0)
+
+
+@examples
+@given(logits_with_texts(), integers(1, 14))
+def test_ngrams_are_forbidden_exactly_when_the_text_would_hold_them_twice(case, n):
+    logits, texts = case
+    forbidden = forbid_repeated_ngrams(logits, texts, n)
+    for before, after, said in zip(logits.tolist(), forbidden.tolist(), texts, strict=True):
+        held = {tuple(said[i : i + n]) for i in range(len(said) - n + 1)}
+        repeats = [tuple([*said, token][-n:]) in held for token in range(len(before))]
+        expected = [-math.inf if again else old for again, old in zip(repeats, before, strict=True)]
+        assert after == (before if all(repeats) else expected)
+
+
+@examples
+@given(
+    rows_of_logits(),
+    floats(0.2, 20),
+    st.none() | integers(1, 8),
+    st.none() | likely_shares,
+    st.none() | floats(0, 1),
+)
+def test_probabilities_add_up_and_follow_the_logits(logits, temperature, top_k, top_p, min_p):
+    probabilities = sampling_probabilities(logits, temperature, top_k, top_p, min_p)
     assert (probabilities.sum(dim=-1) - 1).abs().max() < 1e-5
     assert (probabilities[logits.isinf()] == 0).all()
     for row, shares in zip(logits.tolist(), probabilities.tolist(), strict=True):
@@ -424,3 +484,36 @@ def test_probabilities_add_up_and_follow_the_logits(logits, temperature, top_k, 
             assert math.isclose(
                 math.log(max(shares) / share), (max(row) - value) / temperature, rel_tol=1e-3, abs_tol=1e-3
             )
+
+
+# --- drafts and seeds ------------------------------------------------------------------------------------------------
+
+small_texts = lists(integers(0, 3), min_size=1, max_size=16)
+
+
+@examples
+@given(small_texts, integers(1, 5), integers(0, 9))
+def test_a_draft_continues_the_longest_ending_that_was_there_before_as_it_went_on_last(text, max_ngram, draft_length):
+    draft = find_draft(text, max_ngram, draft_length)
+    lengths = [n for n in range(1, max_ngram + 1) if any(text[i : i + n] == text[-n:] for i in range(len(text) - n))]
+    if not lengths:
+        assert draft == []
+        return
+    n = max(lengths)
+    place = max(i for i in range(len(text) - n) if text[i : i + n] == text[-n:]) + n
+    longer = [*text, *draft]
+    assert len(draft) == draft_length
+    assert draft == longer[place : place + draft_length]  # what followed, and beyond the end the draft itself
+
+
+@examples
+@given(lists(small_texts, min_size=1, max_size=6), integers(-100, 100), st.randoms(use_true_random=False))
+def test_a_rows_seed_depends_on_nothing_but_equal_prompts(prompts, seed, rng):
+    seeds = row_seeds(prompts, seed)
+    rows = list(zip(map(tuple, prompts), seeds, strict=True))
+    assert len(set(rows)) == len(rows)  # equal prompts draw differently
+    assert all(seed <= s < seed + len(prompts) for s in seeds)
+    shuffled = rng.sample(prompts, len(prompts))
+    assert sorted(zip(map(tuple, shuffled), row_seeds(shuffled, seed), strict=True)) == sorted(rows)
+    for prompt in prompts:
+        assert row_seeds([prompt], seed) == [seed]

@@ -1,0 +1,66 @@
+"""transformers.generate as the oracle of our decoding: random prompts and settings, and how often it is asked."""
+
+import random
+
+import torch
+
+# Cases with --full; a fifth of them otherwise. A case is one call of transformers.generate and one or two of ours
+# (with the cache and without), equal token for token.
+N_GREEDY, N_SETTINGS, N_BEAMS = 200, 500, 360
+
+# Each draws a value that makes a difference.
+PROCESSORS = {
+    "repetition_penalty": lambda rng: rng.choice([0.7, 1.1, 1.3, 2.0, 10.0]),
+    "no_repeat_ngram_size": lambda rng: rng.randint(1, 4),
+    "temperature": lambda rng: rng.uniform(0.3, 3.0),
+    "top_k": lambda rng: rng.randint(1, 15),
+    "top_p": lambda rng: rng.uniform(0.05, 1.0),
+    "min_p": lambda rng: rng.uniform(0.0, 0.6),
+}
+NEED_SAMPLING = {"temperature", "top_k", "top_p", "min_p"}
+
+
+def each_case(metafunc, argument: str, n: int) -> None:
+    """Parametrise a test, one that asks for the argument, with the numbers of its cases."""
+    if argument in metafunc.fixturenames:
+        metafunc.parametrize(argument, range(n if metafunc.config.getoption("--full") else n // 5))
+
+
+def random_prompts(config, seed, n, longest=10):
+    rng = random.Random(seed)
+    return [[rng.randrange(config.vocab_size) for _ in range(rng.randint(1, longest))] for _ in range(n)]
+
+
+def random_settings(case: int) -> dict:
+    """Of four cases one has a processor alone, each in turn; one both that go with greedy decoding; two any of them."""
+    rng = random.Random(case)
+    names = list(PROCESSORS)
+    if case % 4 == 0:
+        names = [names[case // 4 % len(names)]]
+    elif case % 4 == 1:
+        names = names[:2]
+    else:
+        names = [name for name in names if rng.random() < 0.5]
+    settings = {name: PROCESSORS[name](rng) for name in names}
+    if NEED_SAMPLING & set(names) or (case % 4 != 1 and rng.random() < 0.5):
+        settings["do_sample"] = True
+    return settings
+
+
+def by_hugging_face(theirs, prompts, max_new_tokens, stop=(), **settings) -> list[list[int]]:
+    """transformers.generate on a left-padded batch; its answers without their pads, up to the first stop token."""
+    longest = max(map(len, prompts))
+    tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    if settings.get("do_sample"):
+        settings = {"top_k": 0} | settings  # their default is 50
+    theirs.generation_config.eos_token_id = list(stop) or None
+    out = theirs.generate(
+        tokens, attention_mask=mask, max_new_tokens=max_new_tokens, pad_token_id=0, **{"do_sample": False} | settings
+    )
+    answers = []
+    for row, prompt in zip(out.tolist(), prompts, strict=True):
+        new = row[longest:]
+        end = next((place + 1 for place, token in enumerate(new) if token in stop), len(new))
+        answers.append(prompt + new[:end])
+    return answers
