@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import os
 import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -131,11 +132,36 @@ def _attached_docstring(call: ast.Call) -> Iterator[tuple[str, str]]:
 
 def read_text(file: str | Path) -> str:
     """A text file in UTF-8, line ends left as they are. Raises ValueError that names the first byte that is not."""
-    data = Path(file).read_bytes()
+    return decode_text(Path(file).read_bytes(), str(file))
+
+
+def decode_text(data: bytes, name: str) -> str:
+    """Bytes in UTF-8 -> text. Raises ValueError that says where `name` has a byte that is not."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}") from None
+        raise ValueError(f"{name} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}") from None
+
+
+def dataset_text(name: str) -> str:
+    """The text of a known data set: "wikitext2", the test rows of WikiText-2 (raw), joined as the lecture joins them.
+
+    Looked for in $MINIGPT_DATA/wikitext2/test.txt, then asked of the `datasets` library. Raises ValueError for another
+    name, ImportError, saying what to do, where there is neither.
+    """
+    if name != "wikitext2":
+        raise ValueError(f'no data set {name!r}; there is "wikitext2"')
+    file = Path(os.environ.get("MINIGPT_DATA", "")) / name / "test.txt"
+    if "MINIGPT_DATA" in os.environ and file.exists():
+        return read_text(file)
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise ImportError(
+            "WikiText-2 is looked for in $MINIGPT_DATA/wikitext2/test.txt, then asked of the datasets library: "
+            "pip install datasets"
+        ) from None
+    return "\n\n".join(load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", split="test")["text"])
 
 
 def hold_out_tail(text: str) -> tuple[str, str]:

@@ -5,16 +5,18 @@ tokens are only context, and its last `stride` are scored (the lecture sets the 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tqdm import tqdm
 
 from .gpt2 import GPT2, check_ids, eval_mode
-from .loss import cross_entropy
 
 
 class Window(NamedTuple):
@@ -56,24 +58,53 @@ def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
 
 @dataclass(frozen=True)
 class Scores:
-    """The ledger: nll (N,) float64, the loss of each token in nats, nan where it was not scored."""
+    """The ledger: nll (N,) float64, the loss of each token in nats, nan where it was not scored; and the windows."""
 
     nll: np.ndarray
     windows: list[Window]
+    window: int | None = None  # as asked for: the last windows may be shorter
+    stride: int | None = None
+
+    @cached_property
+    def window_index(self) -> np.ndarray:
+        """(N,) the window in which each token was scored, -1 where in none."""
+        index = np.full(len(self.nll), -1)
+        for number, window in enumerate(self.windows):
+            index[window.first_target : window.end] = number
+        return index
+
+    @cached_property
+    def context_length(self) -> np.ndarray:
+        """(N,) how many tokens the model saw before each scored token; 0 where it was not scored."""
+        begins = np.array([window.begin for window in self.windows])[self.window_index]
+        return np.where(self.window_index < 0, 0, np.arange(len(self.nll)) - begins)
 
     @property
     def n_scored(self) -> int:
         return int((~np.isnan(self.nll)).sum())
 
     @property
+    def n_seams(self) -> int:
+        """Tokens behind the first that no window could score: at stride = window each window's first."""
+        return len(self.nll) - 1 - self.n_scored
+
+    @property
+    def total(self) -> float:
+        """Σ nll over the scored tokens, in nats."""
+        return float(np.nansum(self.nll))
+
+    @property
     def perplexity(self) -> float:
         """exp(Σ nll / n_scored): every scored token weighs the same."""
-        return math.exp(np.nansum(self.nll) / self.n_scored)
+        return _exp(self.total / self.n_scored)
 
     @property
     def window_mean_perplexity(self) -> float:
-        """The lecture's number: exp of the mean of the windows' means. A short last window weighs as much as a full."""
-        return math.exp(np.mean(self._window_means()))
+        """The lecture's number: exp of the mean of the windows' means. A short last window weighs as much as a full.
+
+        (A last window of a single token scores nothing and does not count; in the lecture's loop its mean is nan.)
+        """
+        return _exp(np.mean(self._window_means()))
 
     @property
     def docs_perplexity(self) -> float:
@@ -83,19 +114,23 @@ class Scores:
         weights are all 0.
         """
         weights = np.array([window.n_new - 1 for window in self.windows])
-        return math.exp(weights @ self._window_means() / weights.sum()) if weights.any() else math.nan
+        return _exp(weights @ self._window_means() / weights.sum()) if weights.any() else math.nan
 
     def word_perplexity(self, n_words: int) -> float:
-        """exp(Σ nll / n_words), the unit of papers with word-level vocabularies; inf beyond e^709."""
-        nats = np.nansum(self.nll) / _positive("n_words", n_words)
-        return math.exp(nats) if nats < 709 else math.inf  # Chinese has no blanks: a whole page may be one "word"
+        """exp(Σ nll / n_words), the unit of papers with word-level vocabularies."""
+        return _exp(self.total / _positive("n_words", n_words))
 
     def bits_per_byte(self, n_bytes: int) -> float:
         """Σ nll / (ln 2 · n_bytes): does not depend on the tokenizer. n_bytes is the UTF-8 length of the text."""
-        return float(np.nansum(self.nll)) / math.log(2) / _positive("n_bytes", n_bytes)
+        return self.total / math.log(2) / _positive("n_bytes", n_bytes)
 
     def _window_means(self) -> np.ndarray:
         return np.array([self.nll[window.first_target : window.end].mean() for window in self.windows])
+
+
+def _exp(nats: float) -> float:
+    """exp, and inf beyond e^709: Chinese has no blanks, a whole page may be one "word"."""
+    return math.exp(nats) if nats < 709 else math.inf
 
 
 def _positive(name: str, value: int) -> int:
@@ -104,14 +139,40 @@ def _positive(name: str, value: int) -> int:
     return value
 
 
-@torch.no_grad()
+class Aggregation(NamedTuple):
+    """One way to make a single number of the ledger."""
+
+    name: str  # in data
+    formula: str
+    source: str
+    value: Callable[[Scores, int, int], float]  # of (scores, words in the text, bytes in the text)
+
+
+# w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and behind a seam.
+AGGREGATIONS = [
+    Aggregation("perplexity", "exp(Σ nll / n)", "exact: every scored token weighs the same",
+                lambda scores, n_words, n_bytes: scores.perplexity),
+    Aggregation("window_mean_perplexity", "exp(mean_w(Σ_w nll / n_w))", "the lecture: a mean of the windows' means",
+                lambda scores, n_words, n_bytes: scores.window_mean_perplexity),
+    Aggregation("docs_perplexity", "exp(Σ_w (trg_len_w - 1) Σ_w nll / n_w / Σ_w (trg_len_w - 1))",
+                "today's Hugging Face documentation (transformers #34387)",
+                lambda scores, n_words, n_bytes: scores.docs_perplexity),
+    Aggregation("word_perplexity", "exp(Σ nll / words)", "papers with word vocabularies; GPT-2's, table 3",
+                lambda scores, n_words, n_bytes: scores.word_perplexity(n_words) if n_words else math.nan),
+    Aggregation("bits_per_byte", "Σ nll / (ln 2 · bytes)", "the one that tokenizers cannot change",
+                lambda scores, n_words, n_bytes: scores.bits_per_byte(n_bytes)),
+]  # fmt: skip
+
+
+@torch.inference_mode()
 def score(
     model: GPT2, tokens: list[int], window: int | None = None, stride: int | None = None, batch_size: int | None = None
 ) -> Scores:
     """Score a text, token by token. window None = the context length, stride None = half a window.
 
-    batch_size windows go through the model at once (None = as many as make 4096 tokens); the answer does not depend
-    on it beyond rounding. Logits are computed only where they are scored.
+    batch_size windows go through the model at once (None = as many as make 1024 tokens on the CPU, whose caches then
+    hold them, and 16384 elsewhere); the answer does not depend on it beyond rounding. Logits are computed only where
+    they are scored. Losses of half-precision models are computed in float32; the ledger is float64.
     Raises ValueError, before any work, as `sliding_windows` does, for an id out of range, a window beyond the context,
     or a batch_size below 1; FloatingPointError for a loss that is no number, instead of leaving it out of the average.
     """
@@ -124,24 +185,30 @@ def score(
     if tokens.dim() != 1 or (len(tokens) and tokens.is_floating_point()):
         raise ValueError(f"tokens must be one row of integer ids, got {tokens.dtype} {tuple(tokens.shape)}")
     windows = sliding_windows(len(tokens), window, stride)
-    batch_size = max(1, 4096 // window) if batch_size is None else _positive("batch_size", batch_size)
+    device = model.token_embedding.weight.device
+    at_once = 1024 if device.type == "cpu" else 16384
+    batch_size = max(1, at_once // window) if batch_size is None else _positive("batch_size", batch_size)
 
     tokens = tokens.long()
     check_ids("token id", tokens[None], model.config.vocab_size, "vocab_size")
     nll = np.full(len(tokens), np.nan)
+    half = model.token_embedding.weight.dtype in (torch.float16, torch.bfloat16)
     with eval_mode(model):
         for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
-            rows = torch.stack([tokens[w.begin : w.end] for w in batch]).to(model.token_embedding.weight.device)
+            rows = torch.stack([tokens[w.begin : w.end] for w in batch]).to(device)
             n_targets = batch[0].end - batch[0].first_target
-            hidden = model.hidden(rows)[:, -n_targets - 1 : -1]  # position t - 1 predicts token t
-            losses = cross_entropy(model.logits(hidden), rows[:, -n_targets:], reduction="none")
+            targets = rows[:, -n_targets:]
+            logits = model.logits(model.hidden(rows)[:, -n_targets - 1 : -1])  # position t - 1 predicts token t
+            logits = logits.flatten(0, 1).float() if half else logits.flatten(0, 1)
+            # Cross-entropy as in loss.py, but in one kernel: (n, V) numbers are written once instead of thrice.
+            losses = F.cross_entropy(logits, targets.flatten(), reduction="none").view(targets.shape)
             if not losses.isfinite().all():
                 raise FloatingPointError(
                     f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"
                 )
             for w, row in zip(batch, losses.double().cpu().numpy(), strict=True):
                 nll[w.first_target : w.end] = row
-    return Scores(nll, windows)
+    return Scores(nll, windows, window, stride)
 
 
 def _same_shape(windows: list[Window], batch_size: int) -> list[list[Window]]:

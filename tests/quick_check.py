@@ -525,6 +525,48 @@ def _():
     close(scores.nll[1:], nll)
     close(scores.perplexity, np.exp(np.mean(nll)))
     close(scores.window_mean_perplexity, np.exp(np.mean(means)))
+    assert scores.context_length.tolist() == [0, *range(1, 24), *range(12, 24), *range(12, 17)]
+
+
+@check("aggregations", "perplexity", "test_perplexity.py::test_every_aggregation_has_its_formula")
+def _():
+    """A first window of 3 losses and a last one of 1; then windows that only touch."""
+    perplexity = importlib.import_module("minigpt.perplexity")
+    windows = [perplexity.Window(0, 4, 4), perplexity.Window(2, 5, 1)]
+    scores = perplexity.Scores(np.array([np.nan, 1.0, 2.0, 3.0, 6.0]), windows)
+    found = {a.name: a.value(scores, 6, 24) for a in perplexity.AGGREGATIONS}
+    exponents = {"perplexity": 3, "window_mean_perplexity": 4, "docs_perplexity": 2, "word_perplexity": 2}
+    expected = {name: np.exp(exponent) for name, exponent in exponents.items()}
+    close(np.array(list(found.values())), np.array([*expected.values(), 0.5 / np.log(2)]))
+    assert scores.window_index.tolist() == [-1, 0, 0, 0, 1] and scores.n_seams == 0
+    touching = perplexity.sliding_windows(9, 4, 4)  # a last window of one token has nothing to predict
+    assert [list(range(w.first_target, w.end)) for w in touching] == [[1, 2, 3], [5, 6, 7]]
+    assert len(perplexity.sliding_windows(40, 16, 8)) == 4
+
+
+@check("half", "perplexity", "test_perplexity.py::test_half_precision_is_summed_in_whole")
+def _():
+    perplexity = importlib.import_module("minigpt.perplexity")
+    model = ours(CASES[1], "explicit")[0].to(torch.bfloat16)
+    tokens = [1, 2, 3, 4] * 5
+    with torch.no_grad():
+        rows = model(torch.tensor([tokens]))[0, :-1].float().log_softmax(-1)
+    close(perplexity.score(model, tokens).nll[1:], -rows[torch.arange(19), torch.tensor(tokens[1:])], bar=1e-5)
+
+
+@check(
+    "model state",
+    "perplexity",
+    "test_perplexity.py::test_a_model_in_training_is_scored_without_dropout_and_left_in_training",
+)
+def _():
+    perplexity = importlib.import_module("minigpt.perplexity")
+    model = ours(CASES[1], "explicit")[0]
+    for dropout in (module for module in model.modules() if isinstance(module, torch.nn.Dropout)):
+        dropout.p = 0.5
+    expected = perplexity.score(model, [1, 2, 3] * 9).nll[1:]
+    model.train()
+    close(perplexity.score(model, [1, 2, 3] * 9).nll[1:], expected)
 
 
 # --- training --------------------------------------------------------------------------------------------------------

@@ -9,9 +9,21 @@ PACKAGE = Path(__file__).parent.parent / "minigpt"
 FLOORS = [
     ["attention", "kv_cache", "loss", "tokenizer", "checkpoint"],
     ["gpt2"],
-    ["pretrained", "generation", "perplexity", "trace", "data"],
-    ["train", "verify", "plots", "exercises"],
-    ["tour", "cli", "__main__"],
+    [
+        "pretrained",
+        "processors",
+        "one_token",
+        "decoding",
+        "beam_search",
+        "speculation",
+        "generation",
+        "perplexity",
+        "published",
+        "trace",
+        "data",
+    ],
+    ["train", "verify", "plots", "perplexity_plots", "exercises"],
+    ["tour", "commands", "cli", "__main__"],
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 MAY_ASK_THE_ORACLE = {"verify"}

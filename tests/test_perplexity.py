@@ -1,14 +1,18 @@
 """Windows, the ledger and its averages, against loops written as the lecture and the documentation write them."""
 
 import math
+import random
+import time
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from oracle import pair
 
+from minigpt import load_model
 from minigpt.loss import cross_entropy
-from minigpt.perplexity import Scores, Window, score, sliding_windows
+from minigpt.perplexity import AGGREGATIONS, Scores, Window, score, sliding_windows
 
 
 @pytest.mark.parametrize(
@@ -85,12 +89,16 @@ def documentation_number(nlls):
 
 
 @torch.no_grad()
-def brute_force(theirs, tokens, window, stride):
-    """Each token's loss from a forward pass over its own window."""
+def brute_force(theirs, tokens, window, stride, whole_windows=False):
+    """Each token's loss from a forward pass over the tokens of its window before it, or over its whole window."""
     nll = np.full(len(tokens), np.nan)
     for w in sliding_windows(len(tokens), window, stride):
+        together = theirs(torch.tensor([tokens[w.begin : w.end]])).logits[0] if whole_windows else None
         for t in range(w.first_target, w.end):
-            logits = theirs(torch.tensor([tokens[w.begin : t]])).logits[0, -1]
+            if whole_windows:
+                logits = together[t - 1 - w.begin]
+            else:
+                logits = theirs(torch.tensor([tokens[w.begin : t]])).logits[0, -1]
             nll[t] = -logits.log_softmax(-1)[tokens[t]].item()
     return nll
 
@@ -112,6 +120,112 @@ def test_three_columns_come_out_of_three_loops(n_tokens, window, stride):
     assert np.nanmax(np.abs(scores.nll - expected)) < 1e-12
     assert scores.perplexity == pytest.approx(math.exp(np.nanmean(expected)), rel=1e-12)
     assert scores.n_scored == np.isfinite(expected).sum()
+
+
+@torch.no_grad()
+def losses_by_context(theirs, tokens) -> np.ndarray:
+    """[t, c]: the loss of token t behind c tokens of context, one forward pass for each beginning."""
+    table = np.full((len(tokens), len(tokens)), np.nan)
+    for begin in range(len(tokens) - 1):
+        log_probabilities = theirs(torch.tensor([tokens[begin:]])).logits[0].log_softmax(-1)
+        for t in range(begin + 1, len(tokens)):
+            table[t, t - begin] = -log_probabilities[t - begin - 1, tokens[t]].item()
+    return table
+
+
+def expected_ledger(table, n_tokens, window, stride) -> tuple[np.ndarray, np.ndarray]:
+    """Each token's loss and context, from the first window that holds it: no list of windows is needed."""
+    nll, context = np.full(n_tokens, np.nan), np.zeros(n_tokens, dtype=int)
+    for t in range(n_tokens):
+        number = max(0, -(-(t + 1 - window) // stride))  # of the first window with begin + window > t
+        if t > number * stride:
+            context[t] = t - number * stride
+            nll[t] = table[t, context[t]]
+    return nll, context
+
+
+def assert_ledger(ours, table, tokens, window, stride):
+    scores = score(ours, tokens, window, stride, batch_size=3)
+    nll, context = expected_ledger(table, len(tokens), window, stride)
+    where = f"N={len(tokens)}, window={window}, stride={stride}"
+    assert np.array_equal(np.isnan(scores.nll), np.isnan(nll)), where
+    assert np.nanmax(np.abs(scores.nll - nll), initial=0) < 1e-12, where
+    assert np.array_equal(scores.context_length, context), where
+    for t, number in enumerate(scores.window_index):
+        assert number == -1 if np.isnan(nll[t]) else scores.windows[number].begin == t - context[t], where
+    if stride < window:
+        assert scores.n_scored == len(tokens) - 1 and scores.n_seams == 0, where
+    assert scores.n_scored + scores.n_seams == len(tokens) - 1
+
+
+@pytest.fixture(scope="module")
+def forty_tokens():
+    ours, theirs = pair(12, n_positions=41, n_layer=1, n_embd=8, n_head=2)
+    tokens = torch.randint(ours.config.vocab_size, (40,), generator=torch.Generator().manual_seed(1)).tolist()
+    return ours, losses_by_context(theirs, tokens), tokens
+
+
+@pytest.mark.parametrize("n_tokens", range(2, 41))
+def test_the_ledger_is_right_for_every_window_and_stride(forty_tokens, n_tokens, full):
+    """All (N, window, stride) with N up to 40, or a fifth of them."""
+    ours, table, tokens = forty_tokens
+    for window in range(2, n_tokens + 2):
+        for stride in range(1, window + 1):
+            if full or (n_tokens + 2 * window + stride) % 5 == 0:
+                assert_ledger(ours, table, tokens[:n_tokens], window, stride)
+
+
+def pytest_generate_tests(metafunc):
+    if "seed_of_text" in metafunc.fixturenames:
+        metafunc.parametrize("seed_of_text", range(50 if metafunc.config.getoption("--full") else 10))
+
+
+def test_the_ledger_is_right_for_longer_texts(seed_of_text):
+    seed, rng = seed_of_text, random.Random(seed_of_text)
+    ours, theirs = pair(seed, n_positions=64)
+    tokens = [rng.randrange(ours.config.vocab_size) for _ in range(rng.randint(60, 400))]
+    window = rng.randint(2, 64)
+    stride = rng.randint(1, window)
+    expected = brute_force(theirs, tokens, window, stride, whole_windows=True)
+    scores = score(ours, tokens, window, stride, batch_size=rng.randint(1, 9))
+    assert np.array_equal(np.isnan(scores.nll), np.isnan(expected))
+    assert np.nanmax(np.abs(scores.nll - expected)) < 1e-12
+    assert scores.window == window and scores.stride == stride
+
+
+def lecture_seconds_and_number(theirs, tokens, window, stride):
+    """The lecture's loop as it stands, Hugging Face's own loss included."""
+    start, input_ids, nlls, prev_end_loc = time.perf_counter(), torch.tensor([tokens]), [], 0
+    for begin_loc in range(0, len(tokens), stride):
+        end_loc = min(begin_loc + window, len(tokens))
+        trg_len = end_loc - prev_end_loc
+        target_ids = input_ids[:, begin_loc:end_loc].clone()
+        target_ids[:, :-trg_len] = -100
+        with torch.no_grad():
+            nlls.append(theirs(input_ids[:, begin_loc:end_loc], labels=target_ids).loss)
+        prev_end_loc = end_loc
+        if end_loc == len(tokens):
+            break
+    return time.perf_counter() - start, torch.exp(torch.stack(nlls).mean()).item()
+
+
+def test_wikitext_in_less_time_than_the_lectures_loop(wikitext, tiny_folder, tiny_tokenizer, full):
+    """The tiny model, stride = window / 2: the lecture's number on the whole test set (--full), or on its start."""
+    tokens = tiny_tokenizer.encode(wikitext)[: None if full else 6000]
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tiny_folder).eval()
+    ours = load_model("tiny", attention="sdpa")
+    parts = np.array_split(np.array(tokens), 5) if full else [np.array(tokens)]
+    ratios = []
+    for part in parts:
+        theirs_seconds, expected = lecture_seconds_and_number(theirs, part.tolist(), 256, 128)
+        start = time.perf_counter()
+        measured = score(ours, part, 256, 128).window_mean_perplexity
+        ratios.append((time.perf_counter() - start) / theirs_seconds)
+        assert measured == pytest.approx(expected, rel=1e-5)
+    ratio = sorted(ratios)[len(ratios) // 2]
+    print(f"our time / the lecture's loop's: {ratio:.2f}")
+    if full:  # a clock is no judge of a second's work on a busy machine
+        assert ratio <= 0.75
 
 
 def test_documentation_forgets_tokens_at_stride_one():
@@ -164,6 +278,40 @@ def test_a_page_without_blanks_is_one_word_of_infinite_perplexity():
     page = Scores(np.array([math.nan, *[3.0] * 240]), [Window(0, 241, 241)])
     assert page.word_perplexity(1) == math.inf
     assert page.word_perplexity(2) == pytest.approx(math.exp(360))
+
+
+def test_every_aggregation_has_its_formula():
+    """The table against the formulas worked out by hand: a first window of 3 losses, a last one of a single loss."""
+    scores = Scores(np.array([np.nan, 1.0, 2.0, 3.0, 6.0]), [Window(0, 4, 4), Window(2, 5, 1)])
+    expected = {
+        "perplexity": math.exp(12 / 4),
+        "window_mean_perplexity": math.exp((2 + 6) / 2),
+        "docs_perplexity": math.exp((3 * 2 + 0 * 6) / 3),
+        "word_perplexity": math.exp(12 / 6),
+        "bits_per_byte": 12 / math.log(2) / 24,
+    }
+    assert {a.name: pytest.approx(a.value(scores, 6, 24)) for a in AGGREGATIONS} == expected
+    assert all(a.formula and a.source for a in AGGREGATIONS)
+    assert math.isnan(next(a for a in AGGREGATIONS if a.name == "word_perplexity").value(scores, 0, 24))
+    assert scores.window_index.tolist() == [-1, 0, 0, 0, 1] and scores.context_length.tolist() == [0, 1, 2, 3, 2]
+
+
+def test_a_hopeless_model_has_infinite_perplexity():
+    scores = Scores(np.array([np.nan, 800.0]), [Window(0, 2, 2)])
+    assert scores.perplexity == scores.window_mean_perplexity == scores.docs_perplexity == math.inf
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_summed_in_whole(dtype):
+    """The losses of a half-precision model are float32 of its logits, and the ledger is float64."""
+    ours = pair(8, torch.float32, n_positions=24)[0].to(dtype)
+    tokens = [1, 2, 3, 4, 5] * 4
+    scores = score(ours, tokens)
+    with torch.no_grad():
+        logits = ours(torch.tensor([tokens]))[0, :-1].float()
+    expected = -logits.log_softmax(-1)[torch.arange(19), torch.tensor(tokens[1:])].double().numpy()
+    assert scores.nll.dtype == np.float64 and np.allclose(scores.nll[1:], expected, rtol=0, atol=1e-2)
+    assert not np.array_equal(scores.nll[1:], scores.nll[1:].astype(np.float16))
 
 
 def test_a_text_of_one_window_is_the_loss(tiny, tiny_tokenizer):

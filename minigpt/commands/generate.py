@@ -1,0 +1,202 @@
+"""python -m minigpt generate: one prompt streams to the terminal, several are decoded in batches."""
+
+import sys
+import time
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+from ..data import decode_text, read_text
+from ..generation import (
+    Generation,
+    Settings,
+    add_step,
+    begin,
+    check_prompts,
+    generate_details,
+    row_seeds,
+    steps,
+    stream,
+)
+from ..processors import most_likely
+from ..speculation import speculate
+from ..tokenizer import Tokenizer
+from .options import add_device, add_json, add_source, load, not_empty, positive, print_json, seed
+
+NAME, HELP = "generate", "Continue texts, token by token"
+
+SAMPLING = ("temperature", "top_k", "top_p", "min_p", "seed")
+SEARCH = ("num_beams", "length_penalty", "early_stopping")
+PENALTIES = ("repetition_penalty", "no_repeat_ngram_size")
+
+
+def add(parser) -> None:
+    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="texts to continue (default: lines from stdin)")
+    parser.add_argument("--file", type=not_empty, metavar="FILE", help="prompts from a file, one a line; - is stdin")
+    add_source(parser)
+    add_device(parser)
+    parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="at most N tokens (default 100)")
+    parser.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: used tokens become less likely")
+    parser.add_argument("--no-repeat-ngram-size", type=int, metavar="N", help="no run of N tokens comes twice")
+    parser.add_argument("--batch-size", type=positive, default=16, metavar="B", help="prompts at a time (default 16)")
+    parser.add_argument("--show-probabilities", action="store_true", help="each step's five most likely tokens")
+    add_json(parser)
+    sampling = parser.add_argument_group("sampling", "tokens are drawn when one of these is given, else the likeliest")
+    sampling.add_argument("--temperature", type=float, metavar="T", help="below 1 bolder, above 1 more varied")
+    sampling.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
+    sampling.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that add up to P")
+    sampling.add_argument("--min-p", type=float, metavar="P", help="draw from those at least P times the likeliest")
+    sampling.add_argument(
+        "--seed", type=seed, metavar="SEED", help="the same seed draws the same text (row i: SEED + i)"
+    )
+    sampling.add_argument("--samples", type=positive, default=1, metavar="N", help="draw N texts from each prompt")
+    search = parser.add_argument_group("beam search")
+    search.add_argument("--num-beams", type=positive, metavar="N", help="keep the N most likely beginnings")
+    search.add_argument("--length-penalty", type=float, metavar="A", help="rank by log-probability / length^A")
+    search.add_argument("--early-stopping", choices=["true", "false", "never"], help="when N finished texts are enough")
+    parser.add_argument(
+        "--prompt-lookup", action="store_true", help="greedy, in fewer passes where the text repeats itself"
+    )
+
+
+def run(options) -> int:
+    texts = read_prompts(options)
+    settings = settings_of(options)
+    one = len(texts) == options.samples == 1
+    if options.prompt_lookup and (settings or not one or options.json or options.show_probabilities):
+        raise ValueError("--prompt-lookup continues one prompt, greedily: it goes with no other setting")
+    if options.show_probabilities and options.num_beams:
+        raise ValueError("--show-probabilities shows a choice at a time; a beam search makes none before its end")
+    Settings(**settings)  # refuses what is wrong before a model is loaded
+    model, tokenizer = load(options)
+    texts = [text for text in texts for _ in range(options.samples)]
+    prompts = check_prompts([tokenizer.encode(text) for text in texts], model.config)
+    if one and not (options.json or options.show_probabilities or options.num_beams):
+        write = speculate if options.prompt_lookup else stream
+        return write_live(texts[0], write(model, prompts[0], options.max_new_tokens, **settings), tokenizer)
+    return write_batches(options, texts, prompts, settings, model, tokenizer)
+
+
+def read_prompts(options) -> list[str]:
+    """Texts from the arguments, a file or stdin. Raises ValueError for none, for an empty one, for bytes that are not
+    UTF-8."""
+    if options.prompts and options.file:
+        raise ValueError("give PROMPT or --file, not both")
+    if options.prompts:
+        if not all(options.prompts):
+            raise ValueError("PROMPT is empty: give at least one character to continue")
+        return options.prompts
+    if options.file and options.file != "-":
+        name, text = options.file, read_text(options.file)
+    elif options.file or not sys.stdin.isatty():
+        name, text = "stdin", decode_text(sys.stdin.buffer.read(), "stdin")
+    else:
+        raise ValueError("no prompt: give PROMPT, --file FILE, or one prompt a line on stdin")
+    lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise ValueError(f"line {number} of {name} is empty: each line is a prompt")
+    return lines
+
+
+def settings_of(options) -> dict:
+    """The settings of `generate` that were given. A sampling flag switches sampling on."""
+    settings = {name: getattr(options, name) for name in (*SAMPLING, *SEARCH, *PENALTIES)}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if "early_stopping" in settings:
+        settings["early_stopping"] = {"true": True, "false": False}.get(options.early_stopping, options.early_stopping)
+    if options.samples > 1 or any(name in settings for name in SAMPLING):
+        settings["do_sample"] = True
+    return settings
+
+
+def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer) -> int:
+    """Print each character as soon as it is complete. Ctrl-C ends it, and keeps what is there."""
+    n_tokens = 0
+
+    def counted():
+        nonlocal n_tokens
+        for n_tokens, token in enumerate(new, start=1):  # noqa: B007
+            yield token
+
+    start, code = time.perf_counter(), 0
+    print(text, end="", flush=True)
+    try:
+        for piece in tokenizer.decode_stream(counted()):
+            print(piece, end="", flush=True)
+    except KeyboardInterrupt:
+        code = 130
+    print()
+    report_speed(n_tokens, time.perf_counter() - start, interrupted=code != 0)
+    return code
+
+
+def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
+    """Decode --batch-size prompts at a time and print what became of each. Ctrl-C ends it, and keeps what is there."""
+    if settings.get("do_sample"):
+        seeds = row_seeds(prompts, None) if options.seed is None else range(options.seed, options.seed + len(prompts))
+        settings["seed"] = list(seeds)
+    start, n_tokens, interrupted = time.perf_counter(), 0, False
+    for first in range(0, len(prompts), options.batch_size):
+        batch = slice(first, first + options.batch_size)
+        own = settings | ({"seed": settings["seed"][batch]} if "seed" in settings else {})
+        batch_start = time.perf_counter()
+        answers, tables, interrupted = decode_batch(options, prompts[batch], own, model)
+        seconds = time.perf_counter() - batch_start
+        new_in_batch = sum(len(answer.new_tokens) for answer in answers)
+        n_tokens += new_in_batch
+        for row, (answer, table) in enumerate(zip(answers, tables, strict=True), start=first):
+            found = {
+                "prompt": texts[row],
+                "sample": row % options.samples,
+                **({"seed": settings["seed"][row]} if "seed" in settings else {}),
+                "text": tokenizer.decode(answer.new_tokens),
+                "tokens": answer.new_tokens,
+                "log_probabilities": answer.log_probabilities,
+                "stop_reason": answer.stop_reason or "interrupted",
+                "tokens_per_second": new_in_batch / seconds,
+            }
+            if options.show_probabilities:
+                found["steps"] = [
+                    {"token": tokenizer.decode([token]), "likely": [(tokenizer.decode([t]), p) for t, p in likely]}
+                    for token, likely in zip(answer.new_tokens, table, strict=False)
+                ]
+            print_json(found) if options.json else print_answer(found, alone=len(prompts) == 1)
+        if interrupted:
+            break
+    report_speed(n_tokens, time.perf_counter() - start, interrupted)
+    return 130 if interrupted else 0
+
+
+def decode_batch(options, prompts, settings, model):
+    """(generations, each one's table of likely tokens a step, whether Ctrl-C came)."""
+    answers: list[Generation] = begin(prompts, options.max_new_tokens, model.config)
+    tables = [[] for _ in prompts]
+    try:
+        if options.num_beams:
+            return generate_details(model, prompts, options.max_new_tokens, **settings), tables, False
+        decoding = steps(model, prompts, options.max_new_tokens, **settings)
+        progress = dict(desc="generate", delay=2, leave=False, disable=None)  # on a terminal, after two seconds
+        for step in tqdm(decoding, total=options.max_new_tokens, unit="token", **progress):
+            add_step(answers, step)
+            if options.show_probabilities:
+                for row, likely in zip(step.rows, most_likely(step.logits, 5), strict=True):
+                    tables[row].append(likely)
+    except KeyboardInterrupt:
+        return answers, tables, True
+    return answers, tables, False
+
+
+def print_answer(found: dict, alone: bool) -> None:
+    if not alone:
+        print(f"--- sample {found['sample'] + 1} of {found['prompt']!r:.60}, ended by: {found['stop_reason']}")
+    print(found["prompt"] + found["text"])
+    for number, step in enumerate(found.get("steps", []), start=1):
+        likely = "".join(f"  {token!r:>12} {p:6.2%}" for token, p in step["likely"])
+        print(f"{number:4} {step['token']!r:>12} <-{likely}")
+
+
+def report_speed(n_tokens: int, seconds: float, interrupted: bool) -> None:
+    """On stderr, so that stdout holds nothing but text or data."""
+    words = "interrupted after " if interrupted else ""
+    print(f"{words}{n_tokens} tokens, {n_tokens / max(seconds, 1e-9):.0f} tokens per second", file=sys.stderr)

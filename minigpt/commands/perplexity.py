@@ -1,0 +1,152 @@
+"""python -m minigpt perplexity: one ledger, and every number that is made of it."""
+
+import csv
+import os
+from pathlib import Path
+
+import torch
+
+from ..data import dataset_text, read_text
+from ..perplexity import AGGREGATIONS, Scores, score
+from ..perplexity_plots import plot_measurement, surprise_in_colour
+from ..pretrained import load_model, load_tokenizer, on_disk
+from ..published import PUBLISHED
+from .options import add_device, add_json, add_source, device_of, not_empty, positive, print_json
+
+NAME, HELP = "perplexity", "Measure how well a model predicts a text, and average it in every way"
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+TOKENS_IN_PLOT = 96
+
+
+def add(parser) -> None:
+    texts = parser.add_mutually_exclusive_group(required=True)
+    texts.add_argument("--text", type=not_empty, metavar="FILE", help="a text file in UTF-8")
+    texts.add_argument("--dataset", choices=["wikitext2"], help="WikiText-2's test set, joined as the lecture does")
+    names = [published.name for published in PUBLISHED]
+    texts.add_argument(
+        "--preset",
+        choices=[*names, "all"],
+        metavar="NAME",
+        help=f"measure a published number with its settings: {', '.join(names)}; all = those whose weights are on disk",
+    )
+    add_source(parser)
+    add_device(parser)
+    parser.add_argument("--window", type=int, metavar="W", help="tokens read at once (default: the context length)")
+    parser.add_argument("--stride", type=int, nargs="+", metavar="S", help="from window to window (default: W / 2)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the model (default float32)")
+    parser.add_argument("--batch-size", type=positive, metavar="B", help="windows at a time")
+    parser.add_argument("--plot", type=not_empty, metavar="PNG", help="windows, losses and perplexities as a picture")
+    parser.add_argument("--surprise", type=positive, metavar="N", help="print N tokens, coloured by their loss")
+    parser.add_argument("--ledger", type=not_empty, metavar="CSV", help="write each token's loss, window and context")
+    add_json(parser)
+
+
+def run(options) -> int:
+    if options.preset:
+        return run_preset(options)
+    text = read_text(options.text) if options.text else dataset_text(options.dataset)
+    for file in filter(None, (options.plot, options.ledger)):
+        folder = Path(file).absolute().parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK)) or Path(file).is_dir():
+            raise ValueError(f"{file} cannot be written: {folder} is not a folder that can be written to")
+    model = load_model(options.source, device_of(options), DTYPES[options.dtype], "sdpa")
+    tokenizer = load_tokenizer(options.source)
+    ids = tokenizer.encode(text)
+    ledgers = {}
+    for stride in options.stride or [None]:
+        scores = score(model, ids, options.window, stride, options.batch_size)
+        ledgers[scores.stride] = scores
+    n_words, n_bytes = len(text.split()), len(text.encode())
+    rows = [numbers(scores, n_words, n_bytes) for scores in ledgers.values()]
+    first = next(iter(ledgers.values()))
+
+    if options.plot:
+        labels = [tokenizer.decode([token]) for token in ids[:TOKENS_IN_PLOT]]
+        plot_measurement(ledgers, labels).savefig(options.plot, dpi=110)
+    if options.ledger:
+        write_ledger(options.ledger, ids, first, tokenizer)
+    tokens = [tokenizer.decode([token]) for token in ids[: options.surprise or 0]]
+    if options.json:
+        for row in rows:
+            nll = {"nll": list(zip(tokens, first.nll.tolist(), strict=False))} if options.surprise else {}
+            print_json(row | nll)
+        return 0
+    if options.surprise:
+        print(surprise_in_colour(tokens, first.nll[: len(tokens)]), end="\n\n")
+    print_one(first, rows[0], n_words, n_bytes) if len(rows) == 1 else print_several(rows)
+    return 0
+
+
+def numbers(scores: Scores, n_words: int, n_bytes: int) -> dict:
+    """What was measured and every aggregation of it, by name."""
+    counts = {
+        "tokens": len(scores.nll),
+        "window": scores.window,
+        "stride": scores.stride,
+        "windows": len(scores.windows),
+        "scored": scores.n_scored,
+    }
+    return counts | {a.name: a.value(scores, n_words, n_bytes) for a in AGGREGATIONS}
+
+
+def print_one(scores: Scores, row: dict, n_words: int, n_bytes: int) -> None:
+    """A line for each aggregation, with its formula and where it comes from."""
+    print(f"{row['tokens']} tokens, {row['scored']} scored in {row['windows']} windows", end=" ")
+    print(f"of {row['window']}, stride {row['stride']}; {n_words} words, {n_bytes} bytes")
+    if scores.n_seams:
+        print(
+            f"{scores.n_seams} tokens on the seams between the windows are not scored; a stride below the window would"
+        )
+    for a in AGGREGATIONS:
+        print(f"{a.name:24}{_number(row[a.name]):>14}   {a.source}\n{'':41}{a.formula}")
+
+
+def print_several(rows: list[dict]) -> None:
+    """A line for each stride; a window is a forward pass."""
+    columns = ["stride", "windows", "scored", *(a.name for a in AGGREGATIONS)]
+    print("  ".join(f"{name:>12}" for name in columns))
+    for row in rows:
+        print("  ".join(f"{_number(row[name]):>{max(12, len(name))}}" for name in columns))
+
+
+def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "-" if value != value else f"{value:.4f}" if value < 1e7 else f"{value:.4e}"
+
+
+def write_ledger(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
+    with open(file, "w", newline="", encoding="utf-8") as sheet:
+        writer = csv.writer(sheet)
+        writer.writerow(["position", "id", "token", "nll", "window", "context"])
+        columns = zip(
+            ids, scores.nll.tolist(), scores.window_index.tolist(), scores.context_length.tolist(), strict=True
+        )
+        for position, (token, nll, window, context) in enumerate(columns):
+            scored = (repr(nll), window, context) if window >= 0 else ("", "", "")
+            writer.writerow([position, token, tokenizer.decode([token]), *scored])
+
+
+def run_preset(options) -> int:
+    """Published numbers and, beside them, what is measured here with the same settings; blank where nothing was."""
+    given = [name for name in ("window", "stride", "plot", "surprise", "ledger") if getattr(options, name) is not None]
+    if given or options.source != "tiny":
+        raise ValueError(f"--preset brings its own settings; leave out --{given[0] if given else 'source'}")
+    wanted = [p for p in PUBLISHED if p.name == options.preset or (options.preset == "all" and on_disk(p.model))]
+    measured = {}
+    for published in wanted:
+        text = published.text()
+        model = load_model(published.model, device_of(options), DTYPES[options.dtype], "sdpa")
+        ids = load_tokenizer(published.model).encode(text)
+        scores = score(model, ids, published.window, published.stride, options.batch_size)
+        measured[published.name] = published.measured(scores, text)
+    if options.json:
+        for p in PUBLISHED:
+            print_json(vars(p) | {"published": p.value, "measured": measured.get(p.name)})
+        return 0
+    print(f"{'':22}{'model':13}{'stride':>6}  {'aggregation':24}{'published':>9}  {'measured here':>13}   source")
+    for p in PUBLISHED:
+        here = f"{measured[p.name]:.4f}" if p.name in measured else ""
+        print(f"{p.name:22}{p.model:13}{p.stride:6}  {p.aggregation:24}{p.value:9.4f}  {here:>13}   {p.source}")
+    return 0

@@ -1,0 +1,230 @@
+"""python -m minigpt perplexity: the numbers side by side, the ledger, the pictures, and what was published."""
+
+import csv
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from command_line import run
+from oracle import pair
+
+from minigpt import load_tokenizer, perplexity_plots, published
+from minigpt.commands import perplexity as command
+from minigpt.data import dataset_text
+from minigpt.perplexity import AGGREGATIONS, Scores, Window, score, sliding_windows
+from minigpt.published import PUBLISHED, detokenize
+
+TEXT = "Return the number of items in the list.\n" * 60
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text(TEXT, encoding="utf-8")
+    return file
+
+
+def test_perplexity_prints_what_score_measures(capsys, text_file, tiny, tiny_tokenizer):
+    code, out, _ = run(capsys, "perplexity", "--text", text_file, "--stride", 100, "--window", 200, "--json")
+    numbers = json.loads(out)
+    text = text_file.read_text(encoding="utf-8")
+    scores = score(tiny, tiny_tokenizer.encode(text), 200, 100)
+    assert code == 0 and numbers["tokens"] == len(scores.nll) and numbers["scored"] == scores.n_scored
+    for name in ("perplexity", "window_mean_perplexity", "docs_perplexity"):
+        assert numbers[name] == pytest.approx(getattr(scores, name), rel=1e-4)
+    nats = math.log(numbers["perplexity"]) * numbers["scored"]
+    assert numbers["word_perplexity"] == pytest.approx(math.exp(nats / len(text.split())), rel=1e-9)
+    assert numbers["bits_per_byte"] == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-9)
+    code, table, _ = run(capsys, "perplexity", "--text", text_file, "--stride", 100, "--window", 200)
+    assert code == 0 and f"{numbers['window_mean_perplexity']:.4f}" in table
+    assert all(a.formula in table and a.source in table for a in AGGREGATIONS)
+
+
+def test_a_number_that_json_does_not_know_is_null(capsys, tmp_path):
+    one_word = tmp_path / "word.txt"
+    one_word.write_text("床前明月光疑是地上霜" * 30, encoding="utf-8")
+    code, out, _ = run(capsys, "perplexity", "--text", one_word, "--json")
+    assert code == 0 and "Infinity" not in out and json.loads(out)["word_perplexity"] is None
+
+
+def test_several_strides_side_by_side(capsys, text_file, tiny, tiny_tokenizer):
+    ask = ["perplexity", "--text", text_file, "--window", 64, "--stride", 64, 32, 8]
+    code, out, _ = run(capsys, *ask, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    tokens = tiny_tokenizer.encode(TEXT)
+    assert code == 0 and [row["stride"] for row in rows] == [64, 32, 8]
+    for row in rows:
+        scores = score(tiny, tokens, 64, row["stride"])
+        assert row["windows"] == len(scores.windows) and row["scored"] == scores.n_scored
+        assert row["perplexity"] == pytest.approx(scores.perplexity, rel=1e-4)
+    code, out, _ = run(capsys, *ask)
+    lines = [line.split() for line in out.splitlines()]
+    assert code == 0 and len(lines) == 4 and [line[0] for line in lines] == ["stride", "64", "32", "8"]
+    assert [float(line[3]) for line in lines[1:]] == pytest.approx([row["perplexity"] for row in rows], rel=1e-4)
+
+
+def test_unscored_seams_are_said(capsys, text_file):
+    assert "seams" in run(capsys, "perplexity", "--text", text_file, "--stride", 256)[1]
+    assert "seams" not in run(capsys, "perplexity", "--text", text_file, "--stride", 255)[1]
+
+
+def test_the_ledger_as_a_table(capsys, tmp_path, text_file, tiny, tiny_tokenizer):
+    file = tmp_path / "ledger.csv"
+    assert run(capsys, "perplexity", "--text", text_file, "--window", 32, "--stride", 32, "--ledger", file)[0] == 0
+    rows = list(csv.DictReader(file.open(encoding="utf-8", newline="")))
+    scores = score(tiny, tiny_tokenizer.encode(TEXT), 32, 32)
+    assert "".join(row["token"] for row in rows) == TEXT
+    for t, row in enumerate(rows):
+        if np.isnan(scores.nll[t]):
+            assert row["nll"] == row["window"] == row["context"] == ""
+        else:
+            assert float(row["nll"]) == pytest.approx(scores.nll[t], abs=1e-4)
+            assert (int(row["window"]), int(row["context"])) == (scores.window_index[t], scores.context_length[t])
+
+
+def test_a_picture_and_coloured_tokens(capsys, tmp_path, text_file):
+    file = tmp_path / "all.png"
+    ask = ["perplexity", "--text", text_file, "--stride", 128, 64]
+    code, out, _ = run(capsys, *ask, "--plot", file, "--surprise", 20)
+    assert code == 0 and file.read_bytes().startswith(b"\x89PNG") and out.count("\x1b[0m") >= 15
+    code, out, _ = run(capsys, *ask, "--surprise", 20, "--json")
+    tokens = [json.loads(line)["nll"] for line in out.splitlines()]
+    assert code == 0 and "\x1b" not in out and TEXT.startswith("".join(token for token, _ in tokens[0]))
+    assert tokens[0][0][1] is None and all(nll > 0 for _, nll in tokens[0][1:])
+
+
+def test_half_precision_and_batches_change_little(capsys, text_file):
+    def measure(*more):
+        return json.loads(run(capsys, "perplexity", "--text", text_file, "--json", *more)[1])["perplexity"]
+
+    assert measure("--batch-size", 1) == pytest.approx(measure("--batch-size", 7), rel=1e-5)
+    assert measure("--dtype", "bfloat16") == pytest.approx(measure(), rel=0.05)
+    assert measure("--dtype", "bfloat16") != measure()
+
+
+def test_published_numbers_stand_beside_what_is_measured(capsys, monkeypatch):
+    text = "One , two ; three .\n\n" * 400
+    monkeypatch.setattr(published, "dataset_text", lambda name: text)
+    monkeypatch.setattr(command, "on_disk", lambda name: name == "gpt2")
+    monkeypatch.setattr(command, "load_tokenizer", lambda name: load_tokenizer("tiny"))
+    asked = []
+    monkeypatch.setattr(command, "load_model", lambda name, *_: asked.append(name))
+
+    def ledger(model, tokens, window, stride, batch_size):
+        windows = sliding_windows(len(tokens), window, stride)
+        nll = np.full(len(tokens), np.nan)
+        for number, w in enumerate(windows):
+            nll[w.first_target : w.end] = 3.0 + number
+        return Scores(nll, windows)
+
+    monkeypatch.setattr(command, "score", ledger)
+    code, out, _ = run(capsys, "perplexity", "--preset", "all", "--json")
+    rows = {row["name"]: row for row in map(json.loads, out.splitlines())}
+    assert code == 0 and len(rows) == len(PUBLISHED) and set(asked) == {"gpt2"} and len(asked) == 3
+    assert {name for name, row in rows.items() if row["measured"] is not None} == {
+        "lecture-gpt2",
+        "seams-gpt2",
+        "paper-gpt2",
+    }
+    assert rows["lecture-gpt2"]["published"] == 25.1880
+    tokens = load_tokenizer("tiny").encode(text)
+    assert rows["lecture-gpt2"]["measured"] == ledger(None, tokens, 1024, 512, None).window_mean_perplexity
+    paper = ledger(None, load_tokenizer("tiny").encode(detokenize(text)), 1024, 32, None)
+    assert rows["paper-gpt2"]["measured"] == paper.word_perplexity(400 * 7 + 1), "6 words and a line end each"
+
+    asked.clear()
+    code, out, _ = run(capsys, "perplexity", "--preset", "seams-gpt2")
+    [line] = [line for line in out.splitlines() if line.startswith("seams-gpt2")]
+    assert code == 0 and asked == ["gpt2"] and f"{rows['seams-gpt2']['measured']:.4f}" in line and "29.94" in line
+    [blank] = [line for line in out.splitlines() if line.startswith("lecture-gpt2 ")]
+    assert blank.split() == ["lecture-gpt2", "gpt2", "512", "window_mean_perplexity", "25.1880", "the", "lecture"]
+
+
+def test_nothing_is_measured_where_no_weights_are(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINIGPT_WEIGHTS", str(tmp_path))
+    if any(command.on_disk(p.model) for p in PUBLISHED):
+        pytest.skip("OpenAI's weights are beside the package")
+    code, out, _ = run(capsys, "perplexity", "--preset", "all", "--json")
+    assert code == 0 and {json.loads(line)["measured"] for line in out.splitlines()} == {None}
+
+
+def test_detokenizing():
+    raw = " = A Title = \n\n\n He said \" it 's 1 @,@ 000 well @-@ known ( small ) things , don 't worry ; ok . \" \n"
+    assert detokenize(raw) == "= A Title =\nHe said \"it's 1,000 well-known (small) things, don't worry; ok.\"\n"
+
+
+def test_wikitext_is_the_file_or_the_library(monkeypatch, tmp_path):
+    (tmp_path / "wikitext2").mkdir()
+    (tmp_path / "wikitext2" / "test.txt").write_text("a text")
+    monkeypatch.setenv("MINIGPT_DATA", str(tmp_path))
+    assert dataset_text("wikitext2") == "a text"
+    monkeypatch.delenv("MINIGPT_DATA")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ImportError, match="MINIGPT_DATA/wikitext2/test.txt.*pip install datasets"):
+        dataset_text("wikitext2")
+    with pytest.raises(ValueError, match="wikitext103"):
+        dataset_text("wikitext103")
+
+
+def test_the_window_strips_show_what_is_scored():
+    windows = sliding_windows(300, 100, 50)
+    axes = perplexity_plots.plot_windows(windows).axes[0]
+    strips = [(bar.get_x(), bar.get_width(), round(bar.get_y() + bar.get_height() / 2)) for bar in axes.patches]
+    for row, window in enumerate(windows):
+        assert (window.begin, window.first_target - window.begin, row) in strips
+        assert (window.first_target, window.end - window.first_target, row) in strips
+
+
+def test_loss_by_context_is_the_mean_of_like_contexts():
+    nll = np.array([np.nan, 4.0, 2.0, 1.0, 3.0, 5.0])
+    scores = Scores(nll, [Window(0, 4, 4), Window(2, 6, 2)])  # contexts 1 2 3, then 2 3
+    contexts, losses = perplexity_plots.loss_by_context(scores, n_bins=3)
+    assert contexts.tolist() == [1, 2, 3] and losses.tolist() == [4.0, 2.5, 3.0]
+    many = score(pair(8, n_positions=24)[0], list(range(20)) * 30, 24, 6)  # contexts below 18: the first window's
+    assert perplexity_plots.loss_by_context(many, n_bins=24)[0].tolist() == [18, 19, 20, 21, 22, 23]
+
+
+def test_strides_and_passes_share_a_picture():
+    nll = np.array([np.nan, 1.0, 2.0, 3.0])
+    by_stride = {4: Scores(nll, [Window(0, 4, 4)]), 1: Scores(nll, [Window(0, 2, 2), Window(1, 4, 2)])}
+    left, right = perplexity_plots.plot_strides(by_stride).axes
+    assert left.lines[0].get_xydata().tolist() == [[1, math.exp(2)], [4, math.exp(2)]]
+    assert right.lines[0].get_xydata().tolist() == [[1, 2], [4, 1]]
+
+
+def test_surprise_is_a_colour():
+    figure = perplexity_plots.plot_surprise(["a", " b", "\n"], np.array([np.nan, 8.0, 0.0]), columns=2)
+    assert [bar.get_alpha() for bar in figure.axes[0].patches] == [0.3, 1.0, 0.0]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a", "␣b", "⏎"]
+    with pytest.raises(ValueError, match="2 and 1"):
+        perplexity_plots.plot_surprise(["a", "b"], np.array([1.0]))
+    coloured = perplexity_plots.surprise_in_colour(["a", " b\n", "c"], np.array([0.0, 99.0, np.nan]))
+    assert "48;2;30;30;30ma" in coloured and "48;2;210;100;30m b\x1b[0m\n" in coloured
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "--text"),
+        (["--text", "{tmp}/fine.txt", "--dataset", "wikitext2"], "not allowed with"),
+        (["--dataset", "wikitext2"], "pip install datasets"),
+        (["--preset", "lecture-gpt9"], "lecture-gpt9"),
+        (["--preset", "all", "--stride", "3"], "leave out --stride"),
+        (["--preset", "all", "--source", "gpt2"], "leave out --source"),
+        (["--text", "{tmp}/fine.txt", "--stride", "0"], "stride"),
+        (["--text", "{tmp}/fine.txt", "--dtype", "int8"], "int8"),
+        (["--text", "{tmp}/fine.txt", "--plot", "{tmp}/no/where.png"], "where.png cannot be written"),
+        (["--text", "{tmp}/fine.txt", "--ledger", "{tmp}"], "cannot be written"),
+        (["--text", "{tmp}/fine.txt", "--surprise", "0"], "at least 1"),
+    ],
+    ids=str,
+)
+def test_bad_settings_are_one_sentence(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.delenv("MINIGPT_DATA", raising=False)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    (tmp_path / "fine.txt").write_text(TEXT)
+    arguments = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
+    code, out, err = run(capsys, "perplexity", *arguments)
+    assert code == 2 and out == "" and words in err and err.strip().count("\n") == 0
