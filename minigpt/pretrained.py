@@ -244,13 +244,17 @@ def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="che
     return state
 
 
+LARGE = 100_000  # numbers in a matrix that is read from memory rather than from a cache
+
+
 def _laid_out_for_one_row(weight: torch.Tensor) -> torch.Tensor:
-    """The same (out, in) matrix, stored so that the product with a single row reads memory fastest.
+    """The same (out, in) matrix; a large one stored so that the product with a single row reads memory fastest.
 
     Decoding a token is little else than reading all weights once. Where there are at least as many outputs as inputs,
-    (in, out) order does that up to twice as fast: whole rows are added up, instead of many short dot products.
+    (in, out) order does that up to twice as fast: whole rows are added up, instead of many short dot products. It is
+    the order of Hugging Face's files, so nothing has to be moved.
     """
-    if weight.dim() == 2 and weight.size(0) >= weight.size(1):
+    if weight.dim() == 2 and weight.size(0) >= weight.size(1) and weight.numel() >= LARGE:
         return weight.t().contiguous().t()
     return weight.contiguous()
 
