@@ -57,22 +57,30 @@ def one_token_step(model: GPT2, n_steps: int) -> Callable:
     token_embedding, position_embedding = model.token_embedding.weight, model.position_embedding.weight
     layers = [_parameters(block) for block in model.blocks]
     final_norm = _norm(model.final_norm)
-    linear, layer_norm = F.linear, F.layer_norm
+    in_half = head.dtype in (torch.float16, torch.bfloat16)
 
     def step(tokens: torch.Tensor, mask: torch.Tensor | None, cache: KVCache) -> torch.Tensor:
         positions = cache.length if mask is None else position_ids_for(mask, 0, tokens)[:, 0]
         allowed = None if mask is None else padding_mask(mask)
         heads = (len(tokens), c.n_head, 1, c.n_embd // c.n_head)  # (B, H, T = 1, D)
         x = F.embedding(tokens[:, 0], token_embedding) + position_embedding[positions]  # (B, C)
+        layer_norm, linear = F.layer_norm, F.linear
+        if len(tokens) == 1 and not in_half:  # one row: a vector, whose products with matrices are a little faster
+            x, linear = x[0], _times_vector
         for i, (attention, scale, norm1, query, key, value, output, norm2, up, activation, down) in enumerate(layers):
             normed = layer_norm(x, *norm1)
             k, v = cache.append(i, linear(normed, *key).view(heads), linear(normed, *value).view(heads))
             attended = attention(linear(normed, *query).view(heads), k, v, mask=allowed, scale=scale)
             x = x + linear(attended.reshape(x.shape), *output)
             x = x + linear(activation(linear(layer_norm(x, *norm2), *up)), *down)
-        return linear(layer_norm(x, *final_norm), head)
+        return linear(layer_norm(x, *final_norm), head).view(len(tokens), -1)
 
     return step
+
+
+def _times_vector(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """F.linear for a single vector (C,)."""
+    return torch.mv(weight, x) if bias is None else torch.addmv(bias, weight, x)
 
 
 def _parameters(block: Block) -> tuple:
