@@ -53,6 +53,17 @@ def padding_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     return real[:, None, None, :]
 
 
+def segment_mask(segment_ids: torch.Tensor) -> torch.Tensor:
+    """(B, T) numbers of the documents packed into each row -> bool (B, 1, T, T): a token looks at its own document.
+
+    Raises ValueError when the tensor is not two-dimensional, or not of integers.
+    """
+    if segment_ids.dim() != 2 or segment_ids.is_floating_point():
+        got = f"{segment_ids.dtype} {tuple(segment_ids.shape)}"
+        raise ValueError(f"segment_ids must be integers of shape (batch, tokens), got {got}")
+    return (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
+
+
 def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
     """The two reasons not to look, combined as booleans before they touch a score; None = everything is allowed.
 

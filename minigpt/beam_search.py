@@ -58,7 +58,11 @@ def beam_search(
     """
     device = model.token_embedding.weight.device
     full_length = min(len(prompt) + max_new_tokens, model.config.n_positions)
-    cache = model.new_cache(1, max(full_length - 1, 1)) if use_cache else None
+    if full_length <= len(prompt):
+        raise ValueError(
+            f"no room for a token: max_new_tokens={max_new_tokens}, {len(prompt)} of the context's tokens used"
+        )
+    cache = model.new_cache(1, full_length - 1) if use_cache else None
     read = reader(model, max_new_tokens)
     running = [Beam(list(prompt), [], 0.0)]
     finished: list[Beam] = []

@@ -219,19 +219,31 @@ def check_tokens(name: str, tokens: np.ndarray, least: int) -> None:
         raise ValueError(f"{name} has {len(tokens)} tokens, one row needs context={least}")
 
 
-def random_batches(tokens: np.ndarray, batch_size: int, context: int, seed: int = 0) -> Iterator[torch.Tensor]:
-    """Endless (batch_size, context) int64 batches from random places of a token file.
+def batch_at(
+    step: int, tokens: np.ndarray, batch_size: int, context: int, seed: int = 0, repeat_share: float = 0.0
+) -> torch.Tensor:
+    """The batch (batch_size, context) int64 of a training step: rows from random places of a token file.
 
+    A function of (seed, step) and nothing else: whoever resumes at a step, or trains on several machines, gets the same
+    rows. In a share of the rows the second half repeats the first: a text that can be foreseen by looking back.
     Raises ValueError when the file is shorter than one row, and for a setting out of range.
     """
-    for name, value, least in [("batch_size", batch_size, 1), ("context", context, 1), ("seed", seed, 0)]:
+    for name, value, least in [("step", step, 0), ("batch_size", batch_size, 1), ("context", context, 1)]:
         check_integer(name, value, least)
+    check_integer("seed", seed, 0)
+    if not 0 <= repeat_share <= 1:
+        raise ValueError(f"repeat_share must be between 0 and 1, got {repeat_share!r}")
     check_tokens("tokens", tokens, context)
-    return _random_batches(tokens, batch_size, context, np.random.default_rng(seed))
+    rng = np.random.default_rng([seed, step])
+    starts = rng.integers(0, len(tokens) - context + 1, size=batch_size)
+    rows = np.stack([tokens[start : start + context] for start in starts]).astype(np.int64)
+    repeated, half = rng.random(batch_size) < repeat_share, context // 2
+    rows[repeated, half : 2 * half] = rows[repeated, :half]
+    return torch.from_numpy(rows)
 
 
-def _random_batches(tokens, batch_size, context, rng):
-    while True:
-        starts = rng.integers(0, len(tokens) - context + 1, size=batch_size)
-        rows = np.stack([tokens[start : start + context] for start in starts])
-        yield torch.from_numpy(rows.astype(np.int64))
+def segment_ids_of(rows: torch.Tensor, end_of_text: int) -> torch.Tensor:
+    """Which document each token of rows (B, T) belongs to, counted from 0 in each row; an end-of-text token closes
+    the document before it."""
+    ends = rows == end_of_text
+    return ends.cumsum(dim=1) - ends.long()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .gpt2 import GPT2
+from .gpt2 import GPT2, eval_mode
 from .kv_cache import KVCache
 from .one_token import is_plain, one_token_step
 
@@ -38,13 +38,14 @@ def next_logits(model: GPT2, unread: torch.Tensor, mask=None, cache: KVCache | N
     mask (B, past + T) as in `GPT2.hidden`. With a cache, long texts are read in chunks. Logits are computed for the
     last position only: the others would be thrown away.
     """
-    if cache is None:
-        hidden = model.hidden(unread, mask)
-    else:
-        for part in unread.split(PREFILL_CHUNK, dim=1):
-            seen = None if mask is None else mask[:, : cache.length + part.size(1)]
-            hidden = model.hidden(part, seen, cache=cache)
-    return model.logits(hidden[:, -1]).float()
+    with eval_mode(model):
+        if cache is None:
+            hidden = model.hidden(unread, mask)
+        else:
+            for part in unread.split(PREFILL_CHUNK, dim=1):
+                seen = None if mask is None else mask[:, : cache.length + part.size(1)]
+                hidden = model.hidden(part, seen, cache=cache)
+        return model.logits(hidden[:, -1]).float()
 
 
 def reader(model: GPT2, n_steps: int) -> Callable:

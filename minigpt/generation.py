@@ -3,6 +3,7 @@
 Training reads a whole text at once; generating writes one token, reads it, and writes the next.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from .beam_search import beam_search
 from .decoding import Step, decode
-from .gpt2 import GPT2, GPT2Config, eval_mode
+from .gpt2 import GPT2, GPT2Config
 from .processors import (
     apply_temperature,
     forbid_repeated_ngrams,
@@ -44,11 +45,13 @@ class Generation:
 
 def begin(prompts: Sequence[Sequence[int]], max_new_tokens: int, config: GPT2Config) -> list[Generation]:
     """Generations with nothing written yet; one that has no room for a token has its stop_reason already."""
-    full = ["context" if len(prompt) >= config.n_positions else None for prompt in prompts]
-    return [
-        Generation(list(prompt), [], reason if max_new_tokens else "length")
-        for prompt, reason in zip(prompts, full, strict=True)
-    ]
+    answers = [Generation(list(prompt), [], None) for prompt in prompts]
+    for answer in answers:
+        if max_new_tokens == 0:
+            answer.stop_reason = "length"
+        elif len(answer.tokens) >= config.n_positions:
+            answer.stop_reason = "context"
+    return answers
 
 
 def add_step(generations: list[Generation], step: Step) -> None:
@@ -94,7 +97,7 @@ class Settings:
                 raise ValueError(f"{name} must be an integer of at least {smallest}, got {value!r}")
         if not -100 <= self.length_penalty <= 100:
             raise ValueError(f"length_penalty must be between -100 and 100, got {self.length_penalty!r}")
-        if not isinstance(self.early_stopping, bool) and str(self.early_stopping) != "never":
+        if not isinstance(self.early_stopping, bool | str) or self.early_stopping not in (True, False, "never"):
             raise ValueError(f'early_stopping must be True, False or "never", got {self.early_stopping!r}')
         sampling = (self.temperature, self.top_k, self.top_p, self.min_p, self.seed)
         if not self.do_sample and sampling != (1.0, None, None, None, None):
@@ -207,22 +210,23 @@ def steps(model: GPT2, prompts, max_new_tokens: int, **settings) -> Iterator[Ste
     settings = Settings(**settings)
     if settings.num_beams > 1:
         raise ValueError(f"num_beams={settings.num_beams} cannot be streamed: a search knows its answer at the end")
-    return _decode(model, *_checked(model, prompts, max_new_tokens, settings), settings)
+    return _decode(model, check_prompts(prompts, model.config), check_max_new_tokens(max_new_tokens), settings)
 
 
 def row_seeds(prompts: Sequence[Sequence[int]], seed: int | Sequence[int] | None) -> list[int]:
     """The seed of each row's random generator; see `generate`."""
     if seed is None:
         return torch.randint(2**62, (len(prompts),)).tolist()
-    if isinstance(seed, int):
+    wrong = f"seed must be an integer of 64 bits, or a list with one for each prompt, got {seed!r}"
+    try:
+        seeds = [index(s) for s in seed] if isinstance(seed, Iterable) else index(seed)
+    except TypeError:
+        raise ValueError(wrong) from None
+    if isinstance(seeds, int):
         rows = list(map(tuple, prompts))
-        seeds = [seed + rows[:row].count(prompt) for row, prompt in enumerate(rows)]
-    else:
-        seeds = list(seed) if isinstance(seed, Iterable) else [seed]
-    if isinstance(seed, bool) or not all(type(s) is int and abs(s) < 2**63 for s in seeds):
-        raise ValueError(f"seed must be an integer of 64 bits, or a list of them, got {seed!r}")
-    if len(seeds) != len(prompts):
-        raise ValueError(f"seed must be one integer or one for each of {len(prompts)} prompts, got {len(seeds)}")
+        seeds = [seeds + rows[:row].count(prompt) for row, prompt in enumerate(rows)]
+    if len(seeds) != len(prompts) or not all(abs(s) < 2**63 for s in seeds):
+        raise ValueError(wrong)
     return seeds
 
 
@@ -257,25 +261,19 @@ def check_max_new_tokens(max_new_tokens) -> int:
     return max_new_tokens
 
 
-def _checked(model, prompts, max_new_tokens, settings: Settings):
-    """Everything that can be wrong is found here, before any work."""
-    prompts = check_prompts(prompts, model.config)
-    return prompts, check_max_new_tokens(max_new_tokens), settings.chooser(prompts), settings.stop_ids(model.config)
-
-
-def _decode(model, prompts, max_new_tokens, choose, stop, settings) -> Iterator[Step]:
-    with eval_mode(model):
-        yield from decode(model, prompts, max_new_tokens, settings.process, choose, stop, settings.use_cache)
+def _decode(model, prompts, max_new_tokens, settings: Settings) -> Iterator[Step]:
+    choose, stop = settings.chooser(prompts), settings.stop_ids(model.config)
+    return decode(model, prompts, max_new_tokens, settings.process, choose, stop, settings.use_cache)
 
 
 def _generate(model, prompts, max_new_tokens, settings: Settings) -> list[Generation]:
-    prompts, max_new_tokens, choose, stop = _checked(model, prompts, max_new_tokens, settings)
-    answers = begin(prompts, max_new_tokens, model.config)
+    prompts = check_prompts(prompts, model.config)
+    answers = begin(prompts, check_max_new_tokens(max_new_tokens), model.config)
     progress = dict(desc="generate", delay=2, leave=False, disable=None)  # on a terminal, after two seconds
     if settings.num_beams > 1:
+        stop = settings.stop_ids(model.config)
         return [_search(model, answer, max_new_tokens, stop, settings) for answer in tqdm(answers, **progress)]
-    decoding = _decode(model, prompts, max_new_tokens, choose, stop, settings)
-    for step in tqdm(decoding, total=max_new_tokens, unit="token", **progress):
+    for step in tqdm(_decode(model, prompts, max_new_tokens, settings), total=max_new_tokens, unit="token", **progress):
         add_step(answers, step)
     return answers
 
@@ -283,11 +281,11 @@ def _generate(model, prompts, max_new_tokens, settings: Settings) -> list[Genera
 def _search(model, answer: Generation, max_new_tokens, stop, settings: Settings) -> Generation:
     if answer.stop_reason is not None:  # no room for a single token
         return answer
-    with eval_mode(model):
-        *_, last = beam_search(
-            model, answer.tokens, max_new_tokens, settings.num_beams,
-            length_penalty=settings.length_penalty, early_stopping=settings.early_stopping,
-            stop_tokens=stop, process=settings.process, use_cache=settings.use_cache,
-        )  # fmt: skip
+    search = beam_search(
+        model, answer.tokens, max_new_tokens, settings.num_beams,
+        length_penalty=settings.length_penalty, early_stopping=settings.early_stopping,
+        stop_tokens=stop, process=settings.process, use_cache=settings.use_cache,
+    )  # fmt: skip
+    [last] = deque(search, maxlen=1)  # the states before it are not needed
     best = last.finished[0]
     return Generation(best.tokens, best.log_probabilities, best.stop_reason)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .attention import ATTENTION_FUNCTIONS, MultiHeadAttention, padding_mask
+from .attention import ATTENTION_FUNCTIONS, MultiHeadAttention, padding_mask, segment_mask
 from .kv_cache import KVCache
 
 # n_layer, n_head, n_embd                    parameters
@@ -167,18 +167,29 @@ class GPT2(nn.Module):
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         cache: KVCache | None = None,
+        segment_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Token ids (B, T) int64 -> last hidden states (B, T, C), after the final norm.
 
         attention_mask (B, past + T) holds 1 for real tokens and 0 for pads, wherever they are; past is the length of
         the cache (0 without one). position_ids (B, T) None = `position_ids_for`. A cache is appended to.
+        segment_ids (B, T) number the documents packed into a row: none sees another, each starts at position 0.
         Raises ValueError, before any work, for a wrong shape, dtype or device, an id or position out of range, a cache
         that is full or another model's.
         """
         past = 0 if cache is None else cache.length
         self._check_input(tokens, attention_mask, position_ids, cache, past)
         mask = None if attention_mask is None else padding_mask(attention_mask)
-        if position_ids is None:
+        if segment_ids is not None:
+            if attention_mask is not None or cache is not None or segment_ids.shape != tokens.shape:
+                raise ValueError(
+                    f"segment_ids {tuple(segment_ids.shape)} must have the shape of tokens, {tuple(tokens.shape)}, and "
+                    "come without cache or attention_mask (give pads a segment of their own)"
+                )
+            mask = segment_mask(segment_ids)
+        if position_ids is None and segment_ids is not None:
+            position_ids = positions_in_segments(segment_ids)
+        elif position_ids is None:
             position_ids = position_ids_for(attention_mask, past, tokens)
         elif position_ids.shape != tokens.shape:
             raise ValueError(
@@ -197,9 +208,9 @@ class GPT2(nn.Module):
         head = self.token_embedding if self.lm_head is None else self.lm_head
         return F.linear(hidden, head.weight)
 
-    def forward(self, tokens, attention_mask=None, position_ids=None, cache=None) -> torch.Tensor:
+    def forward(self, tokens, attention_mask=None, position_ids=None, cache=None, segment_ids=None) -> torch.Tensor:
         """(B, T) -> logits (B, T, V) of every position; arguments as in `hidden`."""
-        return self.logits(self.hidden(tokens, attention_mask, position_ids, cache))
+        return self.logits(self.hidden(tokens, attention_mask, position_ids, cache, segment_ids))
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
         """An empty cache for up to `capacity` tokens of `batch_size` rows, on the model's device, in its dtype."""
@@ -241,13 +252,16 @@ class GPT2(nn.Module):
 
 @contextmanager
 def eval_mode(model: nn.Module):
-    """Inside, no dropout; afterwards the mode from before, whatever happens."""
-    was_training = model.training
+    """Inside, no dropout; afterwards the mode from before, whatever happens. Never around a `yield`: what runs between
+    two steps of a generator is somebody else's."""
+    if not model.training:
+        yield
+        return
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        model.train()
 
 
 def position_ids_for(attention_mask, past: int, tokens: torch.Tensor) -> torch.Tensor:
@@ -259,6 +273,14 @@ def position_ids_for(attention_mask, past: int, tokens: torch.Tensor) -> torch.T
         return torch.arange(past, past + tokens.size(1), device=tokens.device).expand_as(tokens)
     positions = attention_mask.long().cumsum(dim=-1) - 1
     return positions.clamp(min=0)[:, -tokens.size(1) :]
+
+
+def positions_in_segments(segment_ids: torch.Tensor) -> torch.Tensor:
+    """(B, T) positions counted from the first token of each segment, a run of equal numbers."""
+    places = torch.arange(segment_ids.size(1), device=segment_ids.device).expand_as(segment_ids)
+    starts = torch.ones_like(segment_ids, dtype=torch.bool)
+    starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
+    return places - (places * starts).cummax(dim=1).values  # the newest start so far
 
 
 def check_ids(what: str, ids: torch.Tensor, limit: int, limit_name: str) -> None:

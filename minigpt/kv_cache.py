@@ -65,8 +65,15 @@ class KVCache:
         inside = rows.dtype == torch.int64 and rows.dim() == 1 and all(0 <= r < self.batch_size for r in rows.tolist())
         if not inside or len(rows) == 0:
             raise ValueError(f"rows must be a list of indices in 0..{self.batch_size - 1}, got {rows.tolist()}")
+        if rows.tolist() == list(range(self.batch_size)):
+            return
         rows = rows.to(self.keys.device)
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        filled = [old[:, rows, :, : self.length] for old in (self.keys, self.values)]
+        if len(rows) != self.batch_size:
+            self.keys, self.values = (
+                old.new_zeros(len(self.keys), len(rows), *old.shape[2:]) for old in (self.keys, self.values)
+            )
+        self.keys[..., : self.length, :], self.values[..., : self.length, :] = filled
 
     def truncate(self, n: int) -> None:
         """Forget all but the first n tokens; what follows is overwritten by the next append."""

@@ -17,6 +17,7 @@ from .gpt2 import GPT2, MLP, Block, position_ids_for
 from .kv_cache import KVCache
 
 _KNOWN = {GPT2, Block, MLP, MultiHeadAttention, nn.ModuleList, nn.Linear, nn.LayerNorm, nn.Embedding, nn.Dropout}
+# As they were when this file was read: `is_plain` sees when somebody has patched a class since.
 _METHODS = (GPT2.hidden, GPT2.logits, Block.forward, MLP.forward, MultiHeadAttention.forward)
 
 STEPS_THAT_PAY_FOR_A_COPY = 64
@@ -48,8 +49,9 @@ def one_token_step(model: GPT2, n_steps: int) -> Callable:
     """A function (tokens (B, 1), mask (B, past + 1) or None, cache) -> logits (B, V) that reads one token behind the
     cache, for a plain model in eval mode; mask as in `GPT2.hidden`. It checks nothing: ids and mask are to be right.
 
-    n_steps is how often it is going to be called. Where that pays, it works on a copy of the head in (C, V) order:
-    V dot products as short as C read memory at a third of its speed, C long rows to add up at all of it.
+    It works with the parameters that the model has when it is made. n_steps is how often it is going to be called:
+    where that pays, the head is copied into (C, V) order. V dot products as short as C read memory at a third of its
+    speed, C long rows to add up at all of it.
     """
     c, head = model.config, (model.token_embedding if model.lm_head is None else model.lm_head).weight
     if n_steps >= STEPS_THAT_PAY_FOR_A_COPY and head.device.type == "cpu":

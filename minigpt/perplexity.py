@@ -42,8 +42,8 @@ def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
         raise ValueError(f"the text has {n_tokens} tokens; at least 2 are needed to score one")
     if not isinstance(window, int) or window < 2:
         raise ValueError(f"window must be an integer of at least 2, got {window!r}")
-    if not 1 <= stride <= window:
-        raise ValueError(f"stride must be between 1 and window={window}, got {stride}")
+    if not isinstance(stride, int) or not 1 <= stride <= window:
+        raise ValueError(f"stride must be between 1 and window={window}, got {stride!r}")
     windows = []
     read = 0
     for begin in range(0, n_tokens, stride):
@@ -118,11 +118,15 @@ class Scores:
 
     def word_perplexity(self, n_words: int) -> float:
         """exp(Σ nll / n_words), the unit of papers with word-level vocabularies."""
-        return _exp(self.total / _positive("n_words", n_words))
+        return _exp(self._whole_total() / _positive("n_words", n_words))
 
     def bits_per_byte(self, n_bytes: int) -> float:
         """Σ nll / (ln 2 · n_bytes): does not depend on the tokenizer. n_bytes is the UTF-8 length of the text."""
-        return self.total / math.log(2) / _positive("n_bytes", n_bytes)
+        return self._whole_total() / math.log(2) / _positive("n_bytes", n_bytes)
+
+    def _whole_total(self) -> float:
+        """Σ nll of the whole text: tokens on seams, which nobody scored, count with the mean of the others."""
+        return self.total * (len(self.nll) - 1) / self.n_scored
 
     def _window_means(self) -> np.ndarray:
         return np.array([self.nll[window.first_target : window.end].mean() for window in self.windows])
@@ -178,12 +182,13 @@ def score(
     """
     n_positions = model.config.n_positions
     window = n_positions if window is None else window
-    if window > n_positions:
+    if isinstance(window, int) and window > n_positions:
         raise ValueError(f"window must be at most the context length n_positions={n_positions}, got {window}")
-    stride = max(1, window // 2) if stride is None else stride
     tokens = torch.as_tensor(tokens)
     if tokens.dim() != 1 or (len(tokens) and tokens.is_floating_point()):
         raise ValueError(f"tokens must be one row of integer ids, got {tokens.dtype} {tuple(tokens.shape)}")
+    if stride is None and isinstance(window, int):
+        stride = max(1, window // 2)
     windows = sliding_windows(len(tokens), window, stride)
     device = model.token_embedding.weight.device
     at_once = 1024 if device.type == "cpu" else 16384

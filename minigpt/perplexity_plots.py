@@ -118,7 +118,8 @@ def surprise_in_colour(tokens: list[str], nll: np.ndarray) -> str:
     coloured = []
     for token, loss in zip(tokens, nll, strict=True):
         how_much = 0.0 if np.isnan(loss) else surprise(loss)
-        start = f"\x1b[38;2;255;255;255;48;2;{int(30 + 180 * how_much)};{int(30 + 70 * how_much)};30m"
+        colour = "110;110;110" if np.isnan(loss) else f"{int(30 + 180 * how_much)};{int(30 + 70 * how_much)};30"
+        start = f"\x1b[38;2;255;255;255;48;2;{colour}m"
         # A coloured line end would colour the rest of the line: stop before it, go on behind it.
         coloured.append("\n".join(f"{start}{line}\x1b[0m" if line else "" for line in token.split("\n")))
     return "".join(coloured)
@@ -133,6 +134,10 @@ def plot_measurement(by_stride: dict[int, Scores], tokens: list[str]) -> Figure:
         draw.append(lambda axes: draw_strides(axes, by_stride))
     draw.append(lambda axes: draw_surprise(axes, tokens, first.nll[: len(tokens)]))
     figure = Figure(figsize=(11, 3.3 * len(draw)), layout="constrained", facecolor="white")
-    for axes, panel in zip(figure.subplots(len(draw)), draw, strict=True):
+    grid = figure.subplots(len(draw))
+    for axes, panel in zip(grid, draw, strict=True):
         panel(axes)
+    grid[0].set_title(f"the first windows at stride {first.stride}", fontsize=11)
+    grid[1].set_title(f"loss and context at stride {first.stride}", fontsize=11)
+    grid[-1].set_title("the first tokens, from white (expected) to orange (a surprise of 8 nats or more)", fontsize=11)
     return figure

@@ -49,7 +49,7 @@ def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     Raises ValueError for a temperature below 1e-30, where logits overflow; greedy decoding is the limit at zero.
     """
     if not 1e-30 <= temperature < float("inf"):
-        raise ValueError(f"temperature must be positive, at least 1e-30, got {temperature!r}")
+        raise ValueError(f"temperature must be positive, at least 1e-30 and finite, got {temperature!r}")
     return logits / temperature
 
 
@@ -98,8 +98,10 @@ def sampling_probabilities(
 
 
 def most_likely(logits: torch.Tensor, n: int) -> list[list[tuple[int, float]]]:
-    """The n likeliest tokens of each row of logits (B, V) and their probabilities, likeliest first."""
+    """The n likeliest tokens of each row of logits (B, V) and their probabilities, likeliest first; none of those that
+    cannot be chosen."""
     if not isinstance(n, int) or n < 1:
         raise ValueError(f"n must be an integer of at least 1, got {n!r}")
     top = logits.softmax(dim=-1).topk(min(n, logits.size(-1)), dim=-1)
-    return [list(zip(*row, strict=True)) for row in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+    rows = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    return [[(token, p) for token, p in zip(*row, strict=True) if p > 0] for row in rows]

@@ -61,20 +61,21 @@ def _speculate(model, text, limit, max_ngram, draft_length, stop) -> Iterator[in
     if len(text) == limit:
         return
     device = model.token_embedding.weight.device
-    with eval_mode(model):
-        cache = model.new_cache(1, limit - 1)
-        logits = next_logits(model, torch.tensor([text], device=device), cache=cache)
-        draft = []
-        while True:
-            # What should stand at each place of the draft, and behind it.
-            greedy = log_probabilities(logits).argmax(dim=-1).tolist()
-            n_right = next((i for i, token in enumerate(draft) if token != greedy[i]), len(draft))
-            for token in greedy[: n_right + 1]:  # the first wrong guess is replaced by the right token: never a loss
-                text.append(token)
-                yield token
-                if token in stop or len(text) == limit:
-                    return
-            cache.truncate(len(text) - 1)  # forget the rest of the draft; the newest token is still to be read
-            draft = find_draft(text, max_ngram, min(draft_length, limit - 1 - len(text)))
-            unread = torch.tensor([[text[-1], *draft]], device=device)
+    cache = model.new_cache(1, limit - 1)
+    logits = next_logits(model, torch.tensor([text], device=device), cache=cache)
+    draft = []
+    while True:
+        # What should stand at each place of the draft, and behind it.
+        greedy = logits.argmax(dim=-1).tolist()
+        log_probabilities(logits)  # refuses what is no number
+        n_right = next((i for i, token in enumerate(draft) if token != greedy[i]), len(draft))
+        for token in greedy[: n_right + 1]:  # the first wrong guess is replaced by the right token: never a loss
+            text.append(token)
+            yield token
+            if token in stop or len(text) == limit:
+                return
+        cache.truncate(len(text) - 1)  # forget the rest of the draft; the newest token is still to be read
+        draft = find_draft(text, max_ngram, min(draft_length, limit - 1 - len(text)))
+        unread = torch.tensor([[text[-1], *draft]], device=device)
+        with eval_mode(model):
             logits = model.logits(model.hidden(unread, cache=cache)[0]).float()

@@ -106,6 +106,18 @@ class Tokenizer:
         """
         return b"".join(self._bytes_of(id) for id in ids).decode("utf-8", errors="replace")
 
+    def labels(self, ids: Iterable[int]) -> list[str]:
+        """Each token for itself, to be shown: its text, or its bytes, such as <E4><B8>, where it is a part of a
+        character."""
+        labels = []
+        for id in ids:
+            data = self._bytes_of(id)
+            try:
+                labels.append(data.decode("utf-8"))
+            except UnicodeDecodeError:
+                labels.append("".join(f"<{byte:02X}>" for byte in data))
+        return labels
+
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Text as ids arrive, whole characters only: the pieces joined are exactly `decode(ids)`."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")

@@ -1,28 +1,44 @@
-"""A trainer that knows tokens and losses, not GPT-2: any module that turns (B, T) ids into (B, T, V) logits will do."""
+"""A trainer that knows tokens and losses, not GPT-2: any module that turns (B, T) ids into (B, T, V) logits will do.
+
+A run is a function of its config: batches depend on (seed, step), the learning rate on the step, everything else is in
+the snapshot. Stopped at any moment and resumed, it ends with the same bits.
+"""
 
 import csv
 import dataclasses
 import math
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from .data import check_integer, check_tokens, random_batches
+from .data import batch_at, check_integer, check_tokens, segment_ids_of
+from .distributed import Group
+from .evaluation import evaluate
 from .loss import next_token_loss
+from .snapshots import load_snapshot, save_snapshot
+
+ALONE = Group()
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How to train. The defaults are those of weights/tiny."""
 
-    steps: int = 9_000
-    batch_size: int = 7
+    steps: int = 20_000
+    batch_size: int = 7  # rows in a step, of all processes together
+    micro_batch_size: int | None = None  # rows that go through the model at once; None = all of a process's share
     context: int = 256  # tokens in a row of the batch
     learning_rate: float = 2e-3  # at the end of the warm-up
     final_learning_rate: float = 1e-4
@@ -30,20 +46,26 @@ class TrainConfig:
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0  # largest norm of the gradient
-    evaluate_every: int = 500
+    repeat_share: float = 0.1  # of the rows, those whose second half repeats the first
+    end_of_text: int | None = None  # documents packed into a row do not see each other; None = they do
+    evaluate_every: int = 500  # steps; a snapshot is taken as often
     autocast: bool = True  # matrix products in bfloat16
+    compile: bool = False  # torch.compile: faster steps after a minute or more of compiling
     seed: int = 0
 
     def __post_init__(self):
         for name, least in [
             ("steps", 1),
             ("batch_size", 1),
+            ("micro_batch_size", 1),
             ("context", 2),
             ("evaluate_every", 1),
             ("warmup_steps", 0),
+            ("end_of_text", 0),
             ("seed", 0),
         ]:
-            check_integer(name, getattr(self, name), least)
+            if getattr(self, name) is not None or name not in ("micro_batch_size", "end_of_text"):
+                check_integer(name, getattr(self, name), least)
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -52,6 +74,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers of at least 0 and below 1, got {self.betas}")
+        if not 0 <= self.repeat_share <= 1:
+            raise ValueError(f"repeat_share must be between 0 and 1, got {self.repeat_share}")
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,41 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
+def accumulate(network: nn.Module, batch: torch.Tensor, config: TrainConfig, group: Group = ALONE) -> torch.Tensor:
+    """Put the gradient of the mean loss over the whole batch (B, T) into network's parameters; return that loss.
+
+    The rows are shared out over the processes and fed in micro-batches. Each part adds its *sum* of losses divided by
+    the number of targets of the *whole* batch: a mean of the parts' means would give a token in a short part more
+    weight than one in a long part.
+    """
+    labels = targets_of(batch, config.end_of_text)
+    n_targets = int((labels[:, 1:] != -100).sum())
+    own = list(zip(batch[group.rank :: group.size], labels[group.rank :: group.size], strict=True))
+    size = config.micro_batch_size or len(own)
+    device, total = next(network.parameters()).device, 0.0
+    for first in range(0, len(own), size):
+        rows, targets = (torch.stack(part).to(device) for part in zip(*own[first : first + size], strict=True))
+        segments = {} if config.end_of_text is None else {"segment_ids": segment_ids_of(rows, config.end_of_text)}
+        is_last = first + size >= len(own)
+        # Gradients travel between processes once, behind the last part.
+        with network.no_sync() if group.size > 1 and not is_last else nullcontext():
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.autocast):
+                loss = next_token_loss(network(rows, **segments), targets, reduction="sum") / n_targets
+            (loss * group.size).backward()  # the processes' gradients are averaged, and a sum is wanted
+        total = total + loss.detach()
+    return group.sum(total)
+
+
+def targets_of(batch: torch.Tensor, end_of_text: int | None) -> torch.Tensor:
+    """The labels (B, T) of a batch: its tokens, but -100 for the first token of a document that follows another, which
+    nothing it may see foretells."""
+    if end_of_text is None:
+        return batch
+    labels = batch.clone()
+    labels[:, 1:][batch[:, :-1] == end_of_text] = -100
+    return labels
+
+
 def train(
     model: nn.Module,
     tokens: np.ndarray,
@@ -95,46 +154,64 @@ def train(
     config: TrainConfig,
     directory: str | Path | None = None,
     on_record: Callable[[list[Record]], None] | None = None,
+    *,
+    resume: bool = False,
+    group: Group = ALONE,
 ) -> list[Record]:
     """Train in place on random rows of `tokens`; return the history, one record per evaluation.
 
-    With a directory the history is also kept there, in metrics.csv, as it grows. on_record is called with the history
-    after each evaluation. Ctrl-C ends the training early, with a last evaluation. Raises ValueError for a text shorter
-    than one row, FloatingPointError when the loss is no longer a number.
+    With a directory the history is also kept there, in metrics.csv, and a snapshot of everything is taken at each
+    evaluation; resume=True goes on from the newest, bit for bit. on_record is called with the history after each
+    evaluation. Ctrl-C ends the training after the step it is in, with a last evaluation and a snapshot.
+
+    Raises ValueError, before any work, for a text shorter than one row, nothing to resume, a resumed run of another
+    config, text or number of processes; FloatingPointError when the loss is no longer a number; OSError when the disk
+    refuses a snapshot (the one before is kept).
     """
     check_lengths(tokens, held_out, config.context)
-    if directory is not None:
-        Path(directory).mkdir(parents=True, exist_ok=True)
+    if config.batch_size < group.size:
+        raise ValueError(f"batch_size={config.batch_size} leaves nothing for some of {group.size} processes")
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(
-        decay_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas, fused=True
+        decay_groups(model, config.weight_decay),
+        lr=config.learning_rate,
+        betas=config.betas,
+        fused=device.type in ("cpu", "cuda"),
     )
-    torch.manual_seed(config.seed)
-    batches = random_batches(tokens, config.batch_size, config.context, config.seed)
-    autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.autocast)
-    history, recent, start = [], [], time.perf_counter()
+    torch.manual_seed(config.seed + group.rank)  # of dropout; equal on all processes would drop the same
+    snapshots = None if directory is None else Path(directory) / "snapshots"
+    run = {"config": dataclasses.asdict(config), "text": _fingerprint(tokens), "processes": group.size}
+    history, recent = [], []
+    if resume:
+        history = _resume(snapshots, run, model, optimizer, group)
+    elif snapshots is not None and group.writes:
+        snapshots.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is found out now
+    done, seconds = (history[-1].step, history[-1].seconds) if history else (0, 0.0)
+    network = torch.compile(model) if config.compile else model
+    if group.size > 1:
+        network = DistributedDataParallel(network)
 
     model.train()
-    progress = tqdm(range(config.steps), desc="training", unit=" steps")
-    for step in progress:
-        try:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(step, config)
-            batch = next(batches).to(device)
-            with autocast:
-                loss = next_token_loss(model(batch), batch)
-            loss.backward()
+    start = time.perf_counter() - seconds
+    progress = tqdm(total=config.steps, initial=done, desc="training", unit=" steps", disable=not group.writes)
+    with progress, _ctrl_c() as asked_to_stop:
+        while done < config.steps:
+            for param_group in optimizer.param_groups:
+                param_group["lr"] = learning_rate_at(done, config)
+            batch = batch_at(done, tokens, config.batch_size, config.context, config.seed, config.repeat_share)
+            loss = accumulate(network, batch, config, group).item()
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss} at step {done}: lower the learning rate")
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             optimizer.zero_grad()
-            recent.append(loss.item())
-            interrupted = False
-        except KeyboardInterrupt:
-            interrupted = True
-        if recent and not math.isfinite(recent[-1]):
-            raise FloatingPointError(f"the loss is {recent[-1]} at step {step}: lower the learning rate")
-        done = step if interrupted else step + 1
-        if recent and (interrupted or done % config.evaluate_every == 0 or done == config.steps):
+            recent.append(loss)
+            done += 1
+            progress.update()
+
+            stop = group.any(bool(asked_to_stop), device)
+            if not (stop or done % config.evaluate_every == 0 or done == config.steps):
+                continue
             record = Record(
                 step=done,
                 tokens=done * config.batch_size * config.context,
@@ -143,17 +220,86 @@ def train(
                 held_out_loss=evaluate(model, held_out, config.context),
                 seconds=time.perf_counter() - start,
             )
-            recent = []
-            history.append(record)
-            progress.set_postfix(train=f"{record.train_loss:.3f}", held_out=f"{record.held_out_loss:.3f}")
-            if directory is not None:
+            history, recent = [*history, record], []
+            progress.set_postfix(
+                train=f"{record.train_loss:.3f}",
+                held_out=f"{record.held_out_loss:.3f}",
+                tokens_per_s=f"{record.tokens / record.seconds:,.0f}",
+            )
+            random_states = group.gather(_random_states())
+            if group.writes and directory is not None:
+                progress_so_far = {"step": done, "history": [dataclasses.asdict(r) for r in history]}
+                learned = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "random": random_states}
+                save_snapshot(snapshots, done, run | progress_so_far | learned | {"threads": torch.get_num_threads()})
                 write_history(history, Path(directory) / "metrics.csv")
-            if on_record is not None:
+            if group.writes and on_record is not None:
                 on_record(history)
-        if interrupted:
-            break
+            group.wait()
+            if stop:
+                break
     model.eval()
     return history
+
+
+def _resume(snapshots: Path | None, run: dict, model, optimizer, group: Group) -> list[Record]:
+    """Put the newest snapshot's state where it belongs; return its history."""
+    state = None if snapshots is None else load_snapshot(snapshots)
+    if state is None:
+        raise ValueError(f"there is no snapshot to resume in {snapshots}")
+    if state["processes"] != run["processes"]:
+        raise ValueError(
+            f"the run in {snapshots} was made by {state['processes']} processes and cannot go on with "
+            f"{run['processes']}: sums over other shares round differently. Launch it as before"
+        )
+    if state["text"] != run["text"]:
+        raise ValueError(f"the run in {snapshots} was made with another text")
+    before = dataclasses.asdict(TrainConfig()) | state["config"]
+    changed = [name for name, value in run["config"].items() if before[name] != value]
+    if changed:
+        was = ", ".join(f"{name}={before[name]!r}" for name in changed)
+        raise ValueError(f"the run in {snapshots} was made with {was}: resume it with the same config")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_num_threads(state["threads"])
+    cpu, cuda = state["random"][group.rank]
+    torch.set_rng_state(cpu)
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
+    return [Record(**record) for record in state["history"]]
+
+
+def _random_states() -> list:
+    """What dropout draws from. (The batches need no state: they follow from the step.)"""
+    return [torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []]
+
+
+def _fingerprint(tokens: np.ndarray) -> list[int]:
+    """Length and a checksum of the first and the last million tokens."""
+    ends = np.concatenate([tokens[:1_000_000], tokens[-1_000_000:]])
+    return [len(tokens), crc32(np.ascontiguousarray(ends).tobytes())]
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[list]:
+    """Inside, Ctrl-C (and SIGTERM) fills the list and interrupts nothing; a second one does what it always does."""
+    asked = []
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield asked
+        return
+
+    def ask(number, frame):
+        asked.append(number)
+        for signal_, handler in before.items():
+            signal.signal(signal_, handler)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check_lengths(tokens: np.ndarray, held_out: np.ndarray, context: int) -> None:
@@ -162,48 +308,11 @@ def check_lengths(tokens: np.ndarray, held_out: np.ndarray, context: int) -> Non
     check_tokens("held_out", held_out, context)
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, tokens: np.ndarray, context: int, n_rows: int = 64, batch_size: int = 16) -> float:
-    """Mean loss in nats over up to n_rows rows spread evenly over a text: always the same ones, so runs compare.
-
-    Raises ValueError for a text shorter than one row, and for a setting out of range.
-    """
-    for name, value, least in [("context", context, 2), ("n_rows", n_rows, 1), ("batch_size", batch_size, 1)]:
-        check_integer(name, value, least)
-    check_tokens("tokens", tokens, context)
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    starts = np.unique(np.linspace(0, len(tokens) - context, n_rows, dtype=np.int64))
-    total = 0.0
-    for first in range(0, len(starts), batch_size):
-        rows = np.stack([tokens[s : s + context] for s in starts[first : first + batch_size]]).astype(np.int64)
-        batch = torch.from_numpy(rows).to(device)
-        total += next_token_loss(model(batch), batch, reduction="sum").item()
-    model.train(was_training)
-    return total / (len(starts) * (context - 1))
-
-
-@torch.no_grad()
-def induction_gap(model: nn.Module, vocab_size: int, length: int, n_rows: int = 64, seed: int = 0) -> float:
-    """How much of a text seen before is recognised: random tokens, then the same again; mean loss of the first half
-    minus that of the second, in nats (Olsson et al. 2022, "In-context Learning and Induction Heads").
-
-    A model that copies nothing scores 0. Each half has `length` tokens, two or more.
-    """
-    for name, value, least in [("vocab_size", vocab_size, 1), ("length", length, 2), ("n_rows", n_rows, 1)]:
-        check_integer(name, value, least)
-    generator = torch.Generator().manual_seed(seed)
-    once = torch.randint(vocab_size, (n_rows, length), generator=generator)
-    rows = torch.cat([once, once], dim=1).to(next(model.parameters()).device)
-    losses = next_token_loss(model(rows), rows, reduction="none")  # (n_rows, 2 * length - 1)
-    # losses[:, t] is that of token t + 1. The first repeated token cannot be foreseen and counts for neither half.
-    return (losses[:, : length - 1].mean() - losses[:, length:].mean()).item()
-
-
 def write_history(history: list[Record], file: str | Path) -> None:
-    """The history as CSV, a column for each field of Record."""
-    with open(file, "w", newline="", encoding="utf-8") as stream:
+    """The history as CSV, a column for each field of Record; the file is there whole, or as it was."""
+    temporary = Path(f"{file}.tmp")
+    with open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, [field.name for field in dataclasses.fields(Record)])
         writer.writeheader()
         writer.writerows(dataclasses.asdict(record) for record in history)
+    os.replace(temporary, file)

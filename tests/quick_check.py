@@ -9,6 +9,7 @@ import itertools
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -613,6 +614,112 @@ def _():
     finally:
         torch.optim.AdamW.step = optimizer_step
     assert not left_over and len(norms) == 3 and max(norms) < 0.0101
+
+
+def small_run(minigpt, folder=None, on_record=None, resume=False, **changes):
+    """Six steps of a small model with dropout, in float64."""
+    train = importlib.import_module("minigpt.train")
+    torch.manual_seed(0)
+    shape = dict(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=1, embd_pdrop=0.0, attn_pdrop=0.0)
+    model = minigpt.GPT2(minigpt.GPT2Config(**shape, resid_pdrop=0.2)).double()
+    text = (np.arange(300) * 7 % 20).astype(np.uint16)
+    settings = dict(steps=6, batch_size=3, context=8, warmup_steps=2, evaluate_every=3, autocast=False) | changes
+    history = train.train(model, text, text, train.TrainConfig(**settings), folder, on_record, resume=resume)
+    return torch.cat([p.detach().flatten() for p in model.parameters()]), history
+
+
+@check("resume", "train snapshots data", "test_resume.py::test_a_resumed_run_ends_with_the_same_bits")
+def _():
+    minigpt = importlib.import_module("minigpt")
+    expected, history = small_run(minigpt)
+
+    def stop(history):
+        raise InterruptedError
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            small_run(minigpt, folder, stop)
+        except InterruptedError:
+            torch.manual_seed(99)
+        resumed, again = small_run(minigpt, folder, resume=True)
+        assert torch.equal(resumed, expected) and [r.step for r in again] == [r.step for r in history] == [3, 6]
+
+
+@check("snapshots", "snapshots", "test_resume.py::test_a_full_disk_is_reported_and_the_last_good_snapshot_kept")
+def _():
+    snapshots = importlib.import_module("minigpt.snapshots")
+    with tempfile.TemporaryDirectory() as folder:
+        folder, save = Path(folder), torch.save
+        snapshots.save_snapshot(folder, 3, {"step": 3})
+
+        def full(state, file):
+            assert snapshots.steps_on_disk(folder) == [3], "half a snapshot where only whole ones may be"
+            raise OSError("No space left on device")
+
+        torch.save = full
+        try:
+            snapshots.save_snapshot(folder, 6, {"step": 6})
+        except OSError:
+            assert snapshots.load_snapshot(folder) == {"step": 3}
+        finally:
+            torch.save = save
+
+
+@check("accumulation", "train data attention gpt2", "test_train.py::test_packed_documents_are_scored_as_apart")
+def _():
+    """Parts, packed documents and shared work, against every document alone."""
+    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train")
+    loss_of = importlib.import_module("minigpt.loss").next_token_loss
+    group = importlib.import_module("minigpt.distributed").Group
+    documents = [[3, 1, 4, 0], [1, 5, 9, 0], [2, 6, 0], [5, 3, 5, 8, 0]]
+    rows = torch.tensor([documents[0] + documents[1], documents[2] + documents[3]])
+    gradients = []
+    for way in ("apart", "together", "in parts", "shared"):
+        model = counting_model(minigpt).double()
+        config = dict(batch_size=2, context=8, autocast=False, end_of_text=0)
+        if way == "apart":
+            sums = [loss_of(model(torch.tensor([d])), torch.tensor([d]), reduction="sum") for d in documents]
+            (sum(sums) / sum(len(d) - 1 for d in documents)).backward()
+        elif way == "shared":
+            halves = []
+            for rank in (0, 1):
+                model.zero_grad()
+                member = type("Member", (group,), {"sum": lambda self, value: value})(rank, 2)
+                train.accumulate(model, rows, train.TrainConfig(**config), member)
+                halves.append([p.grad.clone() for p in model.parameters()])
+            for parameter, *parts in zip(model.parameters(), *halves, strict=True):
+                parameter.grad = sum(parts) / 2  # what DDP does
+        else:
+            micro = 1 if way == "in parts" else None
+            train.accumulate(model, rows, train.TrainConfig(**config, micro_batch_size=micro))
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    for found in gradients[1:]:
+        close(found, gradients[0])
+
+
+@check("batches", "data", "test_data.py::test_batches_are_rows_of_the_text_and_follow_from_seed_and_step")
+def _():
+    batch_at = importlib.import_module("minigpt.data").batch_at
+    text = np.arange(1000)
+    batches = [batch_at(step, text, 4, 8, seed) for step, seed in [(0, 0), (1, 0), (0, 1), (0, 0)]]
+    assert torch.equal(batches[0], batches[3]) and len({str(batch.tolist()) for batch in batches}) == 3
+
+
+@check("rates", "train", "test_train.py::test_200_steps_are_those_of_the_same_loop_on_hugging_face")
+def _():
+    minigpt, rates = importlib.import_module("minigpt"), []
+    optimizer_step = torch.optim.AdamW.step
+
+    def measured_step(optimizer, *arguments, **settings):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return optimizer_step(optimizer, *arguments, **settings)
+
+    torch.optim.AdamW.step = measured_step
+    try:
+        small_run(minigpt, learning_rate=1.0, final_learning_rate=0.5)
+    finally:
+        torch.optim.AdamW.step = optimizer_step
+    close(rates, [0.5, 1.0, 1.0, 0.875, 0.625, 0.5])
 
 
 # --- the tokenizer ---------------------------------------------------------------------------------------------------

@@ -20,22 +20,24 @@ from minigpt.attention import (
     explicit_attention,
     padding_mask,
     sdpa_attention,
+    segment_mask,
 )
 from minigpt.beam_search import beam_search
 from minigpt.checkpoint import CheckpointError
 from minigpt.data import (
+    batch_at,
     check_integer,
     check_tokens,
     dataset_text,
     decode_text,
     encode_documents,
     module_documentation,
-    random_batches,
     read_text,
     read_token_file,
     write_token_file,
 )
 from minigpt.decoding import log_probabilities
+from minigpt.evaluation import evaluate, induction_gap
 from minigpt.generation import (
     Settings,
     check_max_new_tokens,
@@ -60,7 +62,7 @@ from minigpt.processors import (
 )
 from minigpt.speculation import speculate
 from minigpt.trace import trace
-from minigpt.train import TrainConfig, check_lengths, evaluate, induction_gap, train
+from minigpt.train import TrainConfig, check_lengths, train
 from minigpt.verify import compare
 
 META = torch.device("meta")  # stands for a second device: tensors on it have a shape and no data
@@ -192,7 +194,7 @@ draw = given(a_model, prompts=[[1]], max_new_tokens=3, do_sample=True)
 ahead = given(a_model, prompt=[1], max_new_tokens=3)
 windows = given(n_tokens=10, window=4, stride=2)
 measure = given(a_model, tokens=[1, 2, 3] * 6)
-batches = given(tokens=TEXT, batch_size=2, context=5)
+batches = given(step=0, tokens=TEXT, batch_size=2, context=5)
 settings = given(steps=2, batch_size=2, context=4, warmup_steps=1, evaluate_every=1)
 judge = given(a_model, tokens=TEXT, context=4)
 repeat = given(a_model, vocab_size=10, length=3)
@@ -235,6 +237,10 @@ NO_SIZE = [0, -1, 2.5, "3", None, NAN]
 CASES = {
     # attention.py
     causal_mask: [(of(n_query=-2, n_key=-2), "n_query=-2, n_key=-2")],
+    segment_mask: [
+        (of(torch.zeros(2)), r"segment_ids must be integers of shape \(batch, tokens\), got torch.float32 \(2,\)"),
+        (of(torch.zeros(2, 3)), "segment_ids must be integers .* torch.float32"),
+    ],
     padding_mask: [
         (of(torch.tensor([[NAN, 1.0]])), "attention_mask.*0 and 1.*nan"),
         (of(torch.tensor([[-INF, 0.0]])), "attention_mask.*0 and 1.*-inf"),  # a mask made to be added
@@ -437,7 +443,7 @@ CASES = {
         for bad in ([10], [-1], [3, 99])
     ],
     row_seeds: [
-        *[(of([[1], [2]], bad), "seed must be one .* for each of 2 prompts") for bad in ([1], [1, 2, 3], [])],
+        *[(of([[1], [2]], bad), "seed must be .* one for each prompt, got") for bad in ([1], [1, 2, 3], [])],
         *[(of([[1], [2]], bad), "seed must be") for bad in (1.5, NAN, 2**63, [1, 2**63], [1, 1.5], [1, None])],
     ],
     check_prompts: [
@@ -455,7 +461,7 @@ CASES = {
     steps: [  # at the call, not when the first step is asked for
         (continue_(num_beams=2), "num_beams=2 cannot be streamed"),
         (continue_(prompts=[]), "prompts is empty"),
-        (draw(seed=[1, 2]), "seed must be one integer or one for each of 1 prompts, got 2"),
+        (draw(seed=[1, 2]), r"seed must be .* one for each prompt, got \[1, 2\]"),
         (continue_(max_new_tokens=-1), "max_new_tokens .*-1"),
     ],
     generate: [
@@ -480,7 +486,7 @@ CASES = {
         (draw(top_p="0.5"), "top_p must be a number, got '0.5'"),
         (draw(temperature=None), "temperature must be a number, got None"),
         (continue_(temperature=0), "temperature.*do_sample=True"),
-        (draw(temperature=1e-40), "temperature .* at least 1e-30, got 1e-40"),
+        (draw(temperature=1e-40), "temperature .* at least 1e-30 and finite, got 1e-40"),
         *[(draw(top_k=bad), f"top_k must be an integer of at least 1, got {bad!r}") for bad in (1.5, "3", -1)],
         (draw(top_p=NAN), "top_p .* got nan"),
         *[(draw(seed=bad), f"seed must be .*got {bad!r}") for bad in (1.5, "a", NAN, 2**64)],
@@ -596,7 +602,7 @@ CASES = {
     ],
     check_integer: [(of("n", bad, 1), f"n must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
     check_tokens: [(of("text", TEXT, 61), "text has 60 tokens, one row needs context=61")],
-    random_batches: [  # at the call, not when the first batch is asked for
+    batch_at: [
         *[
             (batches(**{name: bad}), f"{name} must be an integer of at least 1, got {bad!r}")
             for name in ("batch_size", "context")
@@ -697,7 +703,7 @@ def test_the_usual_arguments_are_fine():
         (forbid_repeated_ngrams, sample(texts=[[1], [2]], n=2)),
         (Settings, of()),
         (sliding_windows, windows()),
-        (random_batches, batches()),
+        (batch_at, batches()),
         (TrainConfig, settings()),
     ]:
         call(function, world)
@@ -746,6 +752,11 @@ LEFT_OUT = {
     "Window",
     "Scores",
     "Aggregation",
+    "positions_in_segments",
+    "segment_ids_of",
+    "Tokenizer.labels",
+    "accumulate",
+    "targets_of",
     "on_disk",
     "Trace",
     "Tokenizer.encode",

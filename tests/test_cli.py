@@ -1,10 +1,12 @@
 """The command line, called in-process: what it prints, and one sentence for everything that can be wrong."""
 
 import json
+import signal
 
 import pytest
 import torch
 from command_line import run
+from safetensors.torch import load_file
 
 from minigpt import load_model, verify
 from minigpt.cli import main
@@ -67,12 +69,38 @@ def test_train_on_own_text_makes_a_checkpoint_that_generates(capsys, tmp_path):
     assert code == 2 and "already holds a model" in err
 
 
-def test_ctrl_c_before_the_first_step_leaves_nothing(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(train_command, "train", lambda *_: [])
-    text_file, out_folder = tmp_path / "long.txt", tmp_path / "out"
-    text_file.write_text("".join(f"line {number} of many\n" for number in range(2000)))
-    code, _, err = run(capsys, "train", "--text", text_file, "--preset", "smoke", "--out", out_folder)
-    assert code == 130 and "interrupted" in err and not list(out_folder.iterdir())
+def test_a_stopped_run_is_resumed_from_the_command_line(capsys, tmp_path, monkeypatch):
+    own, whole, stopped = tmp_path / "own.txt", tmp_path / "whole", tmp_path / "stopped"
+    own.write_text("春眠不觉晓，处处闻啼鸟。\n" * 300, encoding="utf-8")
+    ask = ["train", "--text", own, "--preset", "smoke", "--set", "steps=12", "evaluate_every=4", "n_layer=1", "--out"]
+    assert run(capsys, *ask, whole)[0] == 0
+
+    real = train_command.plots.plot_losses
+
+    def interrupt(history):
+        if history[-1].step == 4:
+            signal.raise_signal(signal.SIGINT)
+        return real(history)
+
+    monkeypatch.setattr(train_command.plots, "plot_losses", interrupt)
+    assert run(capsys, *ask, stopped)[0] == 130
+    monkeypatch.undo()
+    code, out, _ = run(capsys, "train", "--resume", "--out", stopped)
+    assert code == 0 and "bits per byte" in out
+    weights = [load_file(folder / "model.safetensors") for folder in (stopped, whole)]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+    assert (stopped / "samples.txt").read_text(encoding="utf-8").count("--- step") == 4  # 4, 5 (stopped), 8, 12
+
+
+def test_a_model_is_trained_further(capsys, tmp_path, tiny):
+    own = tmp_path / "own.txt"
+    own.write_text("The list of lists is a list.\n" * 400, encoding="utf-8")
+    ask = ["--set", "context=64", "batch_size=4", "learning_rate=1e-4", "warmup_steps=0"]
+    code, out, _ = run(capsys, "train", "--text", own, "--init", "tiny", "--steps", 3, *ask, "--out", tmp_path / "more")
+    assert code == 0 and f"{sum(p.numel() for p in tiny.parameters()):,} parameters" in out
+    tuned = load_model(tmp_path / "more")
+    difference = (tuned.token_embedding.weight - tiny.token_embedding.weight).abs().max()
+    assert 0 < difference < 1e-2 and tuned.config == tiny.config
 
 
 BAD = [
@@ -107,6 +135,21 @@ BAD = [
     (["train", "--text", "{tmp}/fine.txt", "--steps", "-2", "--out", "{tmp}/x"], "steps"),
     (["train", "--text", "{tmp}/fine.txt", "--steps", "0", "--out", "{tmp}/x"], "steps must be"),
     (["train", "--text", "{tmp}/fine.txt", "--out", ""], "--out: it is empty"),
+    (
+        ["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "n_head=5"],
+        "n_embd must be divisible by n_head",
+    ),
+    (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "learning_rate=-1"], "learning_rate"),
+    (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "n_layers=5"], "expected NAME=VALUE"),
+    (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "n_layer=many"], "n_layer must be like 12"),
+    (
+        ["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "context=999"],
+        "longer than the model's n_positions",
+    ),
+    (["train", "--text", "{tmp}/nothing.txt", "--out", "{tmp}/x"], "nothing.txt: No such file"),
+    (["train", "--resume", "--out", "{tmp}/x"], "holds no run to resume"),
+    (["train", "--resume", "--steps", "3", "--out", "{tmp}/x"], "leave out --steps"),
+    (["train", "--text", "{tmp}/fine.txt", "--init", "gpt17", "--out", "{tmp}/x"], "no model 'gpt17'"),
     (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/fine.txt/x"], "fine.txt"),
     (["download", "gpt17"], "could not download gpt17"),
     (["tour", "--source", "gpt17"], "no model 'gpt17'"),

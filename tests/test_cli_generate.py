@@ -59,7 +59,7 @@ def test_prompts_come_as_arguments_from_a_file_or_from_stdin(capsys, tmp_path, s
         for answer, tokens in zip(given[name], expected, strict=True):
             assert tiny_tokenizer.encode(answer["prompt"]) + answer["tokens"] == tokens
             assert answer["stop_reason"] == "length" and len(answer["log_probabilities"]) == 7
-            assert answer["tokens_per_second"] > 0
+            assert answer["batch_tokens_per_second"] > 0
     code, out, _ = run(capsys, "generate", *PROMPTS, "--max-new-tokens", 7)
     assert code == 0
     for answer in given["file"]:
@@ -72,7 +72,9 @@ def test_what_a_prompt_becomes_does_not_depend_on_the_batch(capsys):
     texts = [[answer["text"] for answer in batch] for batch in answers]
     assert texts[0] == texts[1] == texts[2]
     assert texts[0][0] != texts[0][3], "the same prompt twice: two samples"
-    assert [answer["seed"] for answer in answers[0]] == [4, 5, 6, 7]
+    assert [answer["seed"] for answer in answers[0]] == [4, 4, 4, 5]
+    alone = lines(run(capsys, "generate", PROMPTS[2], "--max-new-tokens", 9, "--json", "--seed", 4, "--top-k", 50)[1])
+    assert alone[0]["text"] == texts[0][2]
 
 
 def test_samples_are_drawn_and_can_be_drawn_again(capsys):
@@ -93,6 +95,7 @@ def test_probabilities_of_each_step(capsys, tiny, tiny_tokenizer):
         likely = dict(step["likely"])
         assert len(step["likely"]) == 5 and sorted(likely.values(), reverse=True) == list(likely.values())
         assert step["token"] == tiny_tokenizer.decode([token]) == step["likely"][0][0]
+        assert step["probability"] == step["likely"][0][1]
         assert math.log(step["likely"][0][1]) == pytest.approx(log_probability, abs=1e-4)
     assert code == 0 and len(answer["steps"]) == 3 and tokens + answer["tokens"] == generate(tiny, [tokens], 3)[0]
     code, table, _ = run(capsys, "generate", "Return the", "--max-new-tokens", 3, "--show-probabilities")
@@ -125,13 +128,40 @@ def test_ctrl_c_keeps_what_is_written(capsys, monkeypatch, tiny_tokenizer):
     monkeypatch.setattr(command, "stream", interrupted_after(4, command.stream))
     code, out, err = run(capsys, "generate", "Return the", "--max-new-tokens", 9)
     assert code == 130 and out.endswith("\n") and whole.startswith(out[:-1]) and len(out) > len("Return the\n")
-    assert "interrupted after 4 tokens" in err and "Traceback" not in err
+    assert err.startswith("4 tokens") and "ended by: interrupted" in err and "Traceback" not in err
 
     monkeypatch.setattr(command, "steps", interrupted_after(2, command.steps))
     code, out, err = run(capsys, "generate", *PROMPTS, "--max-new-tokens", 9, "--batch-size", 2, "--json")
     answers = lines(out)
     assert code == 130 and [len(answer["tokens"]) for answer in answers] == [2, 2]
-    assert {answer["stop_reason"] for answer in answers} == {"interrupted"} and "interrupted after 4 tokens" in err
+    assert {answer["stop_reason"] for answer in answers} == {"interrupted"}
+    assert err.startswith("4 tokens") and "ended by: interrupted" in err
+
+
+def test_ctrl_c_keeps_the_searches_that_are_done(capsys, monkeypatch):
+    real, asked = command.generate_details, []
+
+    def details(*arguments, **settings):
+        asked.append(1)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(command, "generate_details", details)
+    code, out, _ = run(capsys, "generate", *PROMPTS, "--num-beams", 2, "--max-new-tokens", 5, "--json")
+    assert code == 130 and [answer["stop_reason"] for answer in lines(out)] == ["length", "length", "interrupted"]
+    assert [len(answer["tokens"]) for answer in lines(out)] == [5, 5, 0]
+
+
+def test_why_a_text_ends_is_said(capsys):
+    assert "ended by: length" in run(capsys, "generate", "Return the", "--max-new-tokens", 3)[2]
+    assert "ended by: context" in run(capsys, "generate", "Return the", "--max-new-tokens", 900)[2]
+
+
+def test_a_part_of_a_character_is_shown_as_its_bytes(capsys):
+    out = run(capsys, "generate", "春", "--max-new-tokens", 2, "--show-probabilities", "--top-k", 2)[1]
+    assert "\ufffd" not in out.splitlines()[-1] and " 0.00%" not in out
+    assert load_tokenizer("tiny").labels(load_tokenizer("tiny").encode("a春")) == ["a", "<E6>", "<98>", "<A5>"]
 
 
 def test_no_half_characters_in_a_stream(capsys, monkeypatch):

@@ -61,13 +61,25 @@ def test_several_strides_side_by_side(capsys, text_file, tiny, tiny_tokenizer):
         assert row["perplexity"] == pytest.approx(scores.perplexity, rel=1e-4)
     code, out, _ = run(capsys, *ask)
     lines = [line.split() for line in out.splitlines()]
-    assert code == 0 and len(lines) == 4 and [line[0] for line in lines] == ["stride", "64", "32", "8"]
-    assert [float(line[3]) for line in lines[1:]] == pytest.approx([row["perplexity"] for row in rows], rel=1e-4)
+    assert code == 0 and [line[0] for line in lines] == ["stride", "64", "32", "8", "Where"]
+    assert [float(line[3]) for line in lines[1:4]] == pytest.approx([row["perplexity"] for row in rows], rel=1e-4)
 
 
 def test_unscored_seams_are_said(capsys, text_file):
     assert "seams" in run(capsys, "perplexity", "--text", text_file, "--stride", 256)[1]
     assert "seams" not in run(capsys, "perplexity", "--text", text_file, "--stride", 255)[1]
+
+
+def test_each_stride_has_its_own_losses(capsys, text_file):
+    ask = ["perplexity", "--text", text_file, "--window", 16, "--stride", 16, 8, 16, "--surprise", 40, "--json"]
+    coarse, fine = (dict(enumerate(json.loads(line)["nll"])) for line in run(capsys, *ask)[1].splitlines())
+    assert coarse[16][1] is None and fine[16][1] is not None and coarse[5] == fine[5]
+
+
+def test_seams_count_with_the_mean_of_the_others():
+    scores = Scores(np.array([np.nan, 1.0, np.nan, 3.0]), [Window(0, 2, 2), Window(2, 4, 2)])
+    assert scores.word_perplexity(2) == pytest.approx(math.exp(3 * 2 / 2)) and scores.n_seams == 1
+    assert scores.bits_per_byte(6) == pytest.approx(1 / math.log(2))
 
 
 def test_the_ledger_as_a_table(capsys, tmp_path, text_file, tiny, tiny_tokenizer):
@@ -93,6 +105,7 @@ def test_a_picture_and_coloured_tokens(capsys, tmp_path, text_file):
     tokens = [json.loads(line)["nll"] for line in out.splitlines()]
     assert code == 0 and "\x1b" not in out and TEXT.startswith("".join(token for token, _ in tokens[0]))
     assert tokens[0][0][1] is None and all(nll > 0 for _, nll in tokens[0][1:])
+    assert [nll for _, nll in tokens[0][1:]] != [nll for _, nll in tokens[1][1:]] or len(tokens) == 2
 
 
 def test_half_precision_and_batches_change_little(capsys, text_file):
@@ -128,7 +141,7 @@ def test_published_numbers_stand_beside_what_is_measured(capsys, monkeypatch):
         "seams-gpt2",
         "paper-gpt2",
     }
-    assert rows["lecture-gpt2"]["published"] == 25.1880
+    assert rows["lecture-gpt2"]["value"] == 25.1880
     tokens = load_tokenizer("tiny").encode(text)
     assert rows["lecture-gpt2"]["measured"] == ledger(None, tokens, 1024, 512, None).window_mean_perplexity
     paper = ledger(None, load_tokenizer("tiny").encode(detokenize(text)), 1024, 32, None)
@@ -138,8 +151,11 @@ def test_published_numbers_stand_beside_what_is_measured(capsys, monkeypatch):
     code, out, _ = run(capsys, "perplexity", "--preset", "seams-gpt2")
     [line] = [line for line in out.splitlines() if line.startswith("seams-gpt2")]
     assert code == 0 and asked == ["gpt2"] and f"{rows['seams-gpt2']['measured']:.4f}" in line and "29.94" in line
-    [blank] = [line for line in out.splitlines() if line.startswith("lecture-gpt2 ")]
-    assert blank.split() == ["lecture-gpt2", "gpt2", "512", "window_mean_perplexity", "25.1880", "the", "lecture"]
+    assert "lecture-gpt2" not in out
+    code, out, _ = run(capsys, "perplexity", "--preset", "all")
+    [blank] = [line for line in out.splitlines() if line.startswith("lecture-gpt2-medium ")]
+    assert blank.split()[:5] == ["lecture-gpt2-medium", "gpt2-medium", "512", "window_mean_perplexity", "18.4739"]
+    assert blank.split()[5:] == ["the", "lecture", "series"] and "gpt2-large" in out.splitlines()[-1]
 
 
 def test_nothing_is_measured_where_no_weights_are(capsys, monkeypatch, tmp_path):
@@ -217,6 +233,7 @@ def test_surprise_is_a_colour():
         (["--text", "{tmp}/fine.txt", "--dtype", "int8"], "int8"),
         (["--text", "{tmp}/fine.txt", "--plot", "{tmp}/no/where.png"], "where.png cannot be written"),
         (["--text", "{tmp}/fine.txt", "--ledger", "{tmp}"], "cannot be written"),
+        (["--text", "{tmp}/fine.txt", "--plot", "{tmp}/picture.xyz"], "ends in .png"),
         (["--text", "{tmp}/fine.txt", "--surprise", "0"], "at least 1"),
     ],
     ids=str,

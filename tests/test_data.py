@@ -6,14 +6,15 @@ from minigpt import Tokenizer
 from minigpt.data import (
     _document,
     _documentation,
+    batch_at,
     documentation_corpus,
     encode_documents,
     hold_out_tail,
     is_held_out,
     module_documentation,
-    random_batches,
     read_text,
     read_token_file,
+    segment_ids_of,
     write_token_file,
 )
 
@@ -75,18 +76,33 @@ def test_token_file_round_trip(tmp_path):
     assert tokens.dtype == np.uint16 and isinstance(tokens, np.memmap)
 
 
-def test_batches_are_rows_of_the_text_and_repeat_with_the_seed():
+def test_batches_are_rows_of_the_text_and_follow_from_seed_and_step():
     tokens = np.arange(100, dtype=np.uint16)
-    batches = random_batches(tokens, batch_size=50, context=7, seed=3)
-    first, second = next(batches), next(batches)
-    assert first.shape == (50, 7) and first.dtype == torch.int64 and not torch.equal(first, second)
+    first, second, other = (
+        batch_at(*at) for at in [(0, tokens, 50, 7, 3), (1, tokens, 50, 7, 3), (0, tokens, 50, 7, 4)]
+    )
+    assert first.shape == (50, 7) and first.dtype == torch.int64
+    assert not torch.equal(first, second) and not torch.equal(first, other)
     assert (first.diff(dim=1) == 1).all()
     assert first[:, 0].max() > 80 and first.max() <= 99
-    assert torch.equal(first, next(random_batches(tokens, 50, 7, seed=3)))
-    whole = next(random_batches(tokens, 2, 100, seed=0))  # the only place there is
+    assert torch.equal(first, batch_at(0, tokens, 50, 7, seed=3))
+    whole = batch_at(5, tokens, 2, 100)  # the only place there is
     assert torch.equal(whole, torch.arange(100).repeat(2, 1))
     with pytest.raises(ValueError, match="100 tokens.*context=101"):
-        random_batches(tokens, 2, 101)
+        batch_at(0, tokens, 2, 101)
+
+
+def test_a_share_of_the_rows_repeats_itself():
+    tokens = np.arange(1000, dtype=np.uint16)
+    plain, mixed = (batch_at(7, tokens, 400, 9, seed=1, repeat_share=share) for share in (0.0, 0.25))
+    repeats = (mixed[:, 4:8] == mixed[:, :4]).all(dim=1)
+    assert not (plain[:, 4:8] == plain[:, :4]).all(dim=1).any() and 60 < repeats.sum() < 140
+    assert torch.equal(mixed[~repeats], plain[~repeats]) and torch.equal(mixed[:, :4], plain[:, :4])
+
+
+def test_documents_of_a_row_are_numbered_by_their_ends():
+    rows = torch.tensor([[5, 6, 9, 7, 9, 9, 8], [9, 1, 2, 3, 4, 5, 9]])
+    assert segment_ids_of(rows, 9).tolist() == [[0, 0, 0, 1, 1, 2, 3], [0, 1, 1, 1, 1, 1, 1]]
 
 
 def test_text_is_read_as_it_is(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "minigpt"
 FLOORS = [
-    ["attention", "kv_cache", "loss", "tokenizer", "checkpoint"],
+    ["attention", "kv_cache", "loss", "tokenizer", "checkpoint", "distributed", "snapshots"],
     ["gpt2"],
     [
         "pretrained",
@@ -22,7 +22,7 @@ FLOORS = [
         "trace",
         "data",
     ],
-    ["train", "verify", "plots", "perplexity_plots", "exercises"],
+    ["evaluation", "train", "verify", "plots", "perplexity_plots", "exercises"],
     ["tour", "commands", "cli", "__main__"],
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

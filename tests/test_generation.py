@@ -627,3 +627,17 @@ def test_broken_weights_are_noticed(settings, use_cache, where, value):
         ours.get_parameter(where).view(-1)[0] = value
     with pytest.raises(FloatingPointError, match="not finite"):
         generate(ours, [[0], [1, 2]], 3, use_cache=use_cache, **settings)
+
+
+def test_streams_may_overlap_and_leave_a_model_in_training():
+    """Dropout is off in every pass, and the caller's mode is never touched between two steps."""
+    ours, _ = pair(2, resid_pdrop=0.5)
+    hook = ours.blocks[0].register_forward_hook(lambda *_: None)  # through the modules, where dropout lives
+    expected = [list(stream(ours, prompt, 9, stop_tokens=[])) for prompt in ([4, 5], [1, 2, 3])]
+    ours.train()
+    first, second = (stream(ours, prompt, 9, stop_tokens=[]) for prompt in ([4, 5], [1, 2, 3]))
+    begun = next(first), next(second)
+    assert ours.training
+    assert [begun[0], *first] == expected[0] and ours.training
+    assert [begun[1], *second] == expected[1] and ours.training
+    hook.remove()

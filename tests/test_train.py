@@ -1,14 +1,18 @@
 import csv
+import dataclasses
 import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from oracle import pair, twin
 
 from minigpt import GPT2, GPT2Config
+from minigpt.data import batch_at, segment_ids_of
+from minigpt.evaluation import evaluate, induction_gap
 from minigpt.loss import next_token_loss
-from minigpt.train import TrainConfig, decay_groups, evaluate, induction_gap, learning_rate_at, train
+from minigpt.train import TrainConfig, accumulate, decay_groups, learning_rate_at, targets_of, train
 
 SHAPE = dict(n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 QUICK = dict(steps=40, batch_size=8, context=16, warmup_steps=4, evaluate_every=20, learning_rate=1e-2, autocast=False)
@@ -117,16 +121,93 @@ def test_a_model_that_copies_has_one():
     assert induction_gap(Copier(), 500, length=16) == pytest.approx(math.log(500), abs=1e-3)
 
 
-def test_ctrl_c_ends_early_and_keeps_what_was_learned():
-    def interrupt_at_five(module, inputs):
-        calls.append(1)
-        if len(calls) == 6:
-            raise KeyboardInterrupt
+@pytest.mark.parametrize("end_of_text", [None, 7])
+@pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 5])
+def test_accumulated_gradients_are_those_of_the_whole_batch(micro_batch_size, end_of_text):
+    """Weighted by tokens: documents make rows with different numbers of targets, 5 is no multiple of 2 or 3."""
+    model = small_model().double()
+    batch = batch_at(3, counting_text(), 5, 24)
+    batch[0, ::3] = 7  # many short documents in one row
+    config = TrainConfig(**QUICK | {"micro_batch_size": micro_batch_size, "end_of_text": end_of_text})
+    gradients, losses = [], []
+    for settings in (config, dataclasses.replace(config, micro_batch_size=None)):
+        model.zero_grad()
+        losses.append(accumulate(model, batch, settings).item())
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-12)
+    for parts, whole in zip(*gradients, strict=True):
+        assert (parts - whole).abs().max() < 1e-12
+    if end_of_text is None:
+        expected = next_token_loss(model(batch), batch)
+        assert losses[0] == pytest.approx(expected.item(), abs=1e-12)
 
-    model, calls = small_model(), []
-    model.register_forward_pre_hook(interrupt_at_five)
-    history = train(model, counting_text(), counting_text(500), TrainConfig(**QUICK))
-    assert len(history) == 1 and history[0].step == 5 and not model.training
+
+def test_packed_documents_are_scored_as_apart():
+    """A block-diagonal mask and positions that start again: each document as if it stood alone."""
+    model, end = small_model().double(), 0
+    documents = [[3, 1, 4, 1, 5, end], [9, 2, 6, end], [end], [5, 3, 5, 8, 9, 7, 9, end]]
+    row = torch.tensor([[token for document in documents for token in document]])
+    segments = segment_ids_of(row, end)
+    with torch.no_grad():
+        packed = model(row, segment_ids=segments)[0]
+        apart = torch.cat([model(torch.tensor([document]))[0] for document in documents])
+        assert (packed - apart).abs().max() < 1e-12
+        losses = [next_token_loss(model(torch.tensor([d])), torch.tensor([d]), reduction="sum") for d in documents]
+    n_targets = sum(len(document) - 1 for document in documents)
+    assert (targets_of(row, end)[0, 1:] != -100).sum() == n_targets
+    config = TrainConfig(**QUICK | {"end_of_text": end})
+    assert accumulate(model, row, config).item() == pytest.approx(sum(losses).item() / n_targets, abs=1e-12)
+    plain = accumulate(model, row, TrainConfig(**QUICK)).item()
+    assert plain != pytest.approx(sum(losses).item() / n_targets, abs=1e-3)
+
+
+def test_segments_come_alone():
+    model = small_model()
+    row = torch.tensor([[1, 2, 3]])
+    for wrong in (
+        dict(segment_ids=torch.tensor([[0, 0]])),
+        dict(segment_ids=torch.tensor([[0.0, 0.0, 1.0]])),
+        dict(segment_ids=row * 0, attention_mask=torch.ones(1, 3)),
+        dict(segment_ids=row * 0, cache=model.new_cache(1, 3)),
+    ):
+        with pytest.raises(ValueError, match="segment_ids"):
+            model(row, **wrong)
+
+
+def test_200_steps_are_those_of_the_same_loop_on_hugging_face(full):
+    """The whole trainer, clipping and decay included, against a loop written for Hugging Face's model, in float64."""
+    for seed in range(3 if full else 1):
+        ours, theirs = pair(seed, n_positions=24)
+        text = np.random.default_rng(seed).integers(0, ours.config.vocab_size, 3000).astype(np.uint16)
+        config = TrainConfig(
+            steps=200, batch_size=4, context=12, warmup_steps=20, evaluate_every=1, autocast=False, learning_rate=1e-3
+        )
+        history = train(ours, text, text[:12], config)
+        is_matrix = [p.dim() >= 2 for p in theirs.parameters()]
+        groups = [
+            dict(params=[p for p, m in zip(theirs.parameters(), is_matrix, strict=True) if m], weight_decay=0.1),
+            dict(params=[p for p, m in zip(theirs.parameters(), is_matrix, strict=True) if not m], weight_decay=0.0),
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+        theirs.train()
+        for step in range(200):
+            rate = 1e-3 * (step + 1) / 20
+            if step >= 20:
+                rate = 1e-4 + (1e-3 - 1e-4) * (1 + math.cos(math.pi * (step - 20) / 179)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            rows = batch_at(step, text, 4, 12, repeat_share=config.repeat_share)
+            logits = theirs(rows).logits
+            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), rows[:, 1:].flatten())
+            assert abs(loss.item() - history[step].train_loss) < 5e-14, step
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+            optimizer.step()
+        expected = dict(twin(theirs, ours.config).named_parameters())
+        for name, parameter in ours.named_parameters():
+            if not name.endswith("key.bias"):  # its gradient is rounding, which Adam makes large
+                assert (parameter - expected[name]).abs().max() < 1e-12, name
 
 
 def test_a_loss_that_is_no_number_stops_the_training():
@@ -146,6 +227,9 @@ def test_a_loss_that_is_no_number_stops_the_training():
         ({"learning_rate": -1e-3}, "learning_rate"),
         ({"weight_decay": -0.1}, "weight_decay"),
         ({"clip": 0.0}, "clip"),
+        ({"micro_batch_size": 0}, "micro_batch_size"),
+        ({"repeat_share": 1.5}, "repeat_share"),
+        ({"end_of_text": -1}, "end_of_text"),
     ],
 )
 def test_bad_configs_are_refused(changes, words):

@@ -12,6 +12,7 @@ from ..generation import (
     Settings,
     add_step,
     begin,
+    check_max_new_tokens,
     check_prompts,
     generate_details,
     row_seeds,
@@ -39,21 +40,25 @@ def add(parser) -> None:
     parser.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: used tokens become less likely")
     parser.add_argument("--no-repeat-ngram-size", type=int, metavar="N", help="no run of N tokens comes twice")
     parser.add_argument("--batch-size", type=positive, default=16, metavar="B", help="prompts at a time (default 16)")
-    parser.add_argument("--show-probabilities", action="store_true", help="each step's five most likely tokens")
+    parser.add_argument("--show-probabilities", action="store_true", help="each step's five likeliest tokens")
     add_json(parser)
     sampling = parser.add_argument_group("sampling", "tokens are drawn when one of these is given, else the likeliest")
-    sampling.add_argument("--temperature", type=float, metavar="T", help="below 1 bolder, above 1 more varied")
+    sampling.add_argument("--temperature", type=float, metavar="T", help="below 1 safer, above 1 more varied")
     sampling.add_argument("--top-k", type=int, metavar="K", help="draw from the K most likely tokens")
     sampling.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that add up to P")
-    sampling.add_argument("--min-p", type=float, metavar="P", help="draw from those at least P times the likeliest")
     sampling.add_argument(
-        "--seed", type=seed, metavar="SEED", help="the same seed draws the same text (row i: SEED + i)"
+        "--min-p", type=float, metavar="P", help="draw from tokens at least P times as likely as the first"
     )
+    sampling.add_argument("--seed", type=seed, metavar="SEED", help="the same seed draws the same text")
     sampling.add_argument("--samples", type=positive, default=1, metavar="N", help="draw N texts from each prompt")
     search = parser.add_argument_group("beam search")
     search.add_argument("--num-beams", type=positive, metavar="N", help="keep the N most likely beginnings")
     search.add_argument("--length-penalty", type=float, metavar="A", help="rank by log-probability / length^A")
-    search.add_argument("--early-stopping", choices=["true", "false", "never"], help="when N finished texts are enough")
+    search.add_argument(
+        "--early-stopping",
+        choices=["true", "false", "never"],
+        help="to stop at N finished texts, always, or not before others cannot win",
+    )
     parser.add_argument(
         "--prompt-lookup", action="store_true", help="greedy, in fewer passes where the text repeats itself"
     )
@@ -65,15 +70,18 @@ def run(options) -> int:
     one = len(texts) == options.samples == 1
     if options.prompt_lookup and (settings or not one or options.json or options.show_probabilities):
         raise ValueError("--prompt-lookup continues one prompt, greedily: it goes with no other setting")
-    if options.show_probabilities and options.num_beams:
+    if options.show_probabilities and (options.num_beams or 1) > 1:
         raise ValueError("--show-probabilities shows a choice at a time; a beam search makes none before its end")
     Settings(**settings)  # refuses what is wrong before a model is loaded
+    check_max_new_tokens(options.max_new_tokens)
     model, tokenizer = load(options)
     texts = [text for text in texts for _ in range(options.samples)]
     prompts = check_prompts([tokenizer.encode(text) for text in texts], model.config)
     if one and not (options.json or options.show_probabilities or options.num_beams):
         write = speculate if options.prompt_lookup else stream
-        return write_live(texts[0], write(model, prompts[0], options.max_new_tokens, **settings), tokenizer)
+        new = write(model, prompts[0], options.max_new_tokens, **settings)
+        room = model.config.n_positions - len(prompts[0])
+        return write_live(texts[0], new, tokenizer, options.max_new_tokens, room)
     return write_batches(options, texts, prompts, settings, model, tokenizer)
 
 
@@ -110,7 +118,7 @@ def settings_of(options) -> dict:
     return settings
 
 
-def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer) -> int:
+def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, max_new_tokens: int, room: int) -> int:
     """Print each character as soon as it is complete. Ctrl-C ends it, and keeps what is there."""
     n_tokens = 0
 
@@ -127,15 +135,15 @@ def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer) -> int:
     except KeyboardInterrupt:
         code = 130
     print()
-    report_speed(n_tokens, time.perf_counter() - start, interrupted=code != 0)
+    end = "length" if n_tokens == max_new_tokens else "context" if n_tokens == room else "stop token"
+    report_speed(n_tokens, time.perf_counter() - start, "interrupted" if code else end)
     return code
 
 
 def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
     """Decode --batch-size prompts at a time and print what became of each. Ctrl-C ends it, and keeps what is there."""
     if settings.get("do_sample"):
-        seeds = row_seeds(prompts, None) if options.seed is None else range(options.seed, options.seed + len(prompts))
-        settings["seed"] = list(seeds)
+        settings["seed"] = row_seeds(prompts, options.seed)
     start, n_tokens, interrupted = time.perf_counter(), 0, False
     for first in range(0, len(prompts), options.batch_size):
         batch = slice(first, first + options.batch_size)
@@ -154,17 +162,17 @@ def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
                 "tokens": answer.new_tokens,
                 "log_probabilities": answer.log_probabilities,
                 "stop_reason": answer.stop_reason or "interrupted",
-                "tokens_per_second": new_in_batch / seconds,
+                "batch_tokens_per_second": new_in_batch / seconds,
             }
             if options.show_probabilities:
                 found["steps"] = [
-                    {"token": tokenizer.decode([token]), "likely": [(tokenizer.decode([t]), p) for t, p in likely]}
-                    for token, likely in zip(answer.new_tokens, table, strict=False)
+                    {"token": label, "probability": p, "likely": [(*tokenizer.labels([t]), q) for t, q in likely]}
+                    for label, (p, likely) in zip(tokenizer.labels(answer.new_tokens), table, strict=True)
                 ]
             print_json(found) if options.json else print_answer(found, alone=len(prompts) == 1)
         if interrupted:
             break
-    report_speed(n_tokens, time.perf_counter() - start, interrupted)
+    report_speed(n_tokens, time.perf_counter() - start, "interrupted" if interrupted else "")
     return 130 if interrupted else 0
 
 
@@ -174,14 +182,17 @@ def decode_batch(options, prompts, settings, model):
     tables = [[] for _ in prompts]
     try:
         if options.num_beams:
-            return generate_details(model, prompts, options.max_new_tokens, **settings), tables, False
+            for row, prompt in enumerate(tqdm(prompts, desc="searching", delay=2, leave=False, disable=None)):
+                [answers[row]] = generate_details(model, [prompt], options.max_new_tokens, **settings)
+            return answers, tables, False
         decoding = steps(model, prompts, options.max_new_tokens, **settings)
         progress = dict(desc="generate", delay=2, leave=False, disable=None)  # on a terminal, after two seconds
         for step in tqdm(decoding, total=options.max_new_tokens, unit="token", **progress):
             add_step(answers, step)
             if options.show_probabilities:
-                for row, likely in zip(step.rows, most_likely(step.logits, 5), strict=True):
-                    tables[row].append(likely)
+                chosen = step.logits.softmax(dim=-1)[range(len(step.rows)), step.tokens].tolist()
+                for row, p, likely in zip(step.rows, chosen, most_likely(step.logits, 5), strict=True):
+                    tables[row].append((p, likely))
     except KeyboardInterrupt:
         return answers, tables, True
     return answers, tables, False
@@ -189,14 +200,15 @@ def decode_batch(options, prompts, settings, model):
 
 def print_answer(found: dict, alone: bool) -> None:
     if not alone:
-        print(f"--- sample {found['sample'] + 1} of {found['prompt']!r:.60}, ended by: {found['stop_reason']}")
+        sample = f", sample {found['sample'] + 1}" if "seed" in found else ""
+        print(f"--- {found['prompt']!r:.60}{sample}, ended by: {found['stop_reason']}")
     print(found["prompt"] + found["text"])
     for number, step in enumerate(found.get("steps", []), start=1):
         likely = "".join(f"  {token!r:>12} {p:6.2%}" for token, p in step["likely"])
-        print(f"{number:4} {step['token']!r:>12} <-{likely}")
+        print(f"{number:4} {step['token']!r:>12} {step['probability']:6.2%} of{likely}")
 
 
-def report_speed(n_tokens: int, seconds: float, interrupted: bool) -> None:
+def report_speed(n_tokens: int, seconds: float, end: str = "") -> None:
     """On stderr, so that stdout holds nothing but text or data."""
-    words = "interrupted after " if interrupted else ""
-    print(f"{words}{n_tokens} tokens, {n_tokens / max(seconds, 1e-9):.0f} tokens per second", file=sys.stderr)
+    ended_by = f", ended by: {end}" if end else ""
+    print(f"{n_tokens} tokens, {n_tokens / max(seconds, 1e-9):.0f} tokens per second{ended_by}", file=sys.stderr)

@@ -10,13 +10,14 @@ from ..data import dataset_text, read_text
 from ..perplexity import AGGREGATIONS, Scores, score
 from ..perplexity_plots import plot_measurement, surprise_in_colour
 from ..pretrained import load_model, load_tokenizer, on_disk
-from ..published import PUBLISHED
+from ..published import PUBLISHED, wikitext_words
 from .options import add_device, add_json, add_source, device_of, not_empty, positive, print_json
 
 NAME, HELP = "perplexity", "Measure how well a model predicts a text, and average it in every way"
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 TOKENS_IN_PLOT = 96
+PICTURES = (".png", ".pdf", ".svg")
 
 
 def add(parser) -> None:
@@ -37,8 +38,15 @@ def add(parser) -> None:
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the model (default float32)")
     parser.add_argument("--batch-size", type=positive, metavar="B", help="windows at a time")
     parser.add_argument("--plot", type=not_empty, metavar="PNG", help="windows, losses and perplexities as a picture")
-    parser.add_argument("--surprise", type=positive, metavar="N", help="print N tokens, coloured by their loss")
-    parser.add_argument("--ledger", type=not_empty, metavar="CSV", help="write each token's loss, window and context")
+    parser.add_argument(
+        "--surprise", type=positive, metavar="N", help="print the first N tokens, coloured by their loss"
+    )
+    parser.add_argument(
+        "--ledger",
+        type=not_empty,
+        metavar="CSV",
+        help="write each token's loss, window and context (of the first stride)",
+    )
     add_json(parser)
 
 
@@ -50,26 +58,27 @@ def run(options) -> int:
         folder = Path(file).absolute().parent
         if not (folder.is_dir() and os.access(folder, os.W_OK)) or Path(file).is_dir():
             raise ValueError(f"{file} cannot be written: {folder} is not a folder that can be written to")
+    if options.plot and Path(options.plot).suffix not in PICTURES:
+        raise ValueError(f"--plot {options.plot}: the name of a picture ends in {', '.join(PICTURES)}")
     model = load_model(options.source, device_of(options), DTYPES[options.dtype], "sdpa")
     tokenizer = load_tokenizer(options.source)
     ids = tokenizer.encode(text)
     ledgers = {}
-    for stride in options.stride or [None]:
+    for stride in dict.fromkeys(options.stride or [None]):
         scores = score(model, ids, options.window, stride, options.batch_size)
         ledgers[scores.stride] = scores
-    n_words, n_bytes = len(text.split()), len(text.encode())
+    n_words, n_bytes = wikitext_words() if options.dataset else len(text.split()), len(text.encode())
     rows = [numbers(scores, n_words, n_bytes) for scores in ledgers.values()]
     first = next(iter(ledgers.values()))
 
     if options.plot:
-        labels = [tokenizer.decode([token]) for token in ids[:TOKENS_IN_PLOT]]
-        plot_measurement(ledgers, labels).savefig(options.plot, dpi=110)
+        plot_measurement(ledgers, tokenizer.labels(ids[:TOKENS_IN_PLOT])).savefig(options.plot, dpi=110)
     if options.ledger:
         write_ledger(options.ledger, ids, first, tokenizer)
-    tokens = [tokenizer.decode([token]) for token in ids[: options.surprise or 0]]
+    tokens = tokenizer.labels(ids[: options.surprise or 0])
     if options.json:
-        for row in rows:
-            nll = {"nll": list(zip(tokens, first.nll.tolist(), strict=False))} if options.surprise else {}
+        for row, scores in zip(rows, ledgers.values(), strict=True):
+            nll = {"nll": list(zip(tokens, scores.nll.tolist(), strict=False))} if options.surprise else {}
             print_json(row | nll)
         return 0
     if options.surprise:
@@ -108,6 +117,8 @@ def print_several(rows: list[dict]) -> None:
     print("  ".join(f"{name:>12}" for name in columns))
     for row in rows:
         print("  ".join(f"{_number(row[name]):>{max(12, len(name))}}" for name in columns))
+    if any(row["scored"] < row["tokens"] - 1 for row in rows):
+        print("Where fewer are scored, the tokens behind the seams between windows had nothing to be foreseen from.")
 
 
 def _number(value: float) -> str:
@@ -120,12 +131,10 @@ def write_ledger(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
     with open(file, "w", newline="", encoding="utf-8") as sheet:
         writer = csv.writer(sheet)
         writer.writerow(["position", "id", "token", "nll", "window", "context"])
-        columns = zip(
-            ids, scores.nll.tolist(), scores.window_index.tolist(), scores.context_length.tolist(), strict=True
-        )
-        for position, (token, nll, window, context) in enumerate(columns):
-            scored = (repr(nll), window, context) if window >= 0 else ("", "", "")
-            writer.writerow([position, token, tokenizer.decode([token]), *scored])
+        labels = tokenizer.labels(ids)
+        columns = zip(ids, labels, scores.nll, scores.window_index, scores.context_length, strict=True)
+        for position, (token, label, *scored) in enumerate(columns):
+            writer.writerow([position, token, label, *(scored if scored[1] >= 0 else ["", "", ""])])
 
 
 def run_preset(options) -> int:
@@ -133,20 +142,26 @@ def run_preset(options) -> int:
     given = [name for name in ("window", "stride", "plot", "surprise", "ledger") if getattr(options, name) is not None]
     if given or options.source != "tiny":
         raise ValueError(f"--preset brings its own settings; leave out --{given[0] if given else 'source'}")
-    wanted = [p for p in PUBLISHED if p.name == options.preset or (options.preset == "all" and on_disk(p.model))]
+    shown = [p for p in PUBLISHED if options.preset in (p.name, "all")]
+    missing = {p.model for p in shown if options.preset == "all" and not on_disk(p.model)}
     measured = {}
-    for published in wanted:
+    for published in (p for p in shown if p.model not in missing):
         text = published.text()
         model = load_model(published.model, device_of(options), DTYPES[options.dtype], "sdpa")
         ids = load_tokenizer(published.model).encode(text)
         scores = score(model, ids, published.window, published.stride, options.batch_size)
         measured[published.name] = published.measured(scores, text)
     if options.json:
-        for p in PUBLISHED:
-            print_json(vars(p) | {"published": p.value, "measured": measured.get(p.name)})
+        for p in shown:
+            print_json(vars(p) | {"measured": measured.get(p.name)})
         return 0
     print(f"{'':22}{'model':13}{'stride':>6}  {'aggregation':24}{'published':>9}  {'measured here':>13}   source")
-    for p in PUBLISHED:
+    for p in shown:
         here = f"{measured[p.name]:.4f}" if p.name in measured else ""
-        print(f"{p.name:22}{p.model:13}{p.stride:6}  {p.aggregation:24}{p.value:9.4f}  {here:>13}   {p.source}")
+        print(f"{p.name:22}{p.model:13}{p.stride:6}  {p.aggregation:24}{p.value:9g}  {here:>13}   {p.source}")
+    if missing:
+        print(
+            f"not measured, for their weights are not on disk: {', '.join(sorted(missing))} "
+            "(python -m minigpt download NAME)"
+        )
     return 0

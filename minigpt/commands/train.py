@@ -1,58 +1,129 @@
-"""python -m minigpt train"""
+"""python -m minigpt train: a tokenizer and a model from nothing, or a model that is there trained further."""
 
 import dataclasses
+import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .. import plots
 from ..data import documentation_corpus, encode_documents, hold_out_tail, read_text, read_token_file, write_token_file
+from ..distributed import Group, local_device, process_group
+from ..evaluation import induction_gap
+from ..generation import generate
 from ..gpt2 import GPT2, GPT2Config
 from ..perplexity import score
-from ..pretrained import WEIGHTS_FILE, save_model
+from ..pretrained import WEIGHTS_FILE, load_model, load_tokenizer, save_model
 from ..tokenizer import Tokenizer
-from ..train import TrainConfig, check_lengths, induction_gap, train
-from .options import not_empty, seed
+from ..train import Record, TrainConfig, check_lengths, train
+from .options import add_device, device_of, not_empty, seed
 
-NAME, HELP = "train", "Train a tokenizer and a model from nothing"
+NAME, HELP = "train", "Train a tokenizer and a model on your own text"
 
-# name -> vocabulary, shape of the model, training. "tiny" remakes weights/tiny.
+RUN_FILE = "run.json"  # what --resume needs to know
+TOKEN_FILES = ("train.npy", "held_out.npy")
 NO_DROPOUT = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A vocabulary, the shape of the model (fields of GPT2Config) and how to train it."""
+
+    vocab_size: int
+    shape: dict
+    config: TrainConfig
+
+
 PRESETS = {
-    "tiny": (4096, dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT), TrainConfig()),
-    "smoke": (
+    # Half a minute on a laptop: to see that everything works.
+    "smoke": Preset(
         512,
         dict(n_positions=64, n_embd=64, n_layer=2, n_head=4, **NO_DROPOUT),
-        TrainConfig(steps=60, batch_size=16, context=64, warmup_steps=10, evaluate_every=30),
+        TrainConfig(steps=150, batch_size=16, context=64, warmup_steps=10, evaluate_every=50),
+    ),
+    # The model in weights/tiny.
+    "tiny": Preset(4096, dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT), TrainConfig()),
+    # GPT-2's own size on ten billion tokens (Brown et al. 2020, table 2.1, for the rates): days on one GPU.
+    "gpt2-124m": Preset(
+        50257,
+        dict(dataclasses.asdict(GPT2Config.preset("gpt2")), **NO_DROPOUT),
+        TrainConfig(
+            steps=19_073,
+            batch_size=512,
+            micro_batch_size=16,
+            context=1024,
+            learning_rate=6e-4,
+            final_learning_rate=6e-5,
+            warmup_steps=715,
+            betas=(0.9, 0.95),
+            evaluate_every=250,
+        ),
     ),
 }
 
 
 def add(parser) -> None:
-    parser.add_argument(
-        "--out", required=True, type=not_empty, metavar="FOLDER", help="where the checkpoint, metrics.csv, loss.png go"
-    )
+    parser.add_argument("--out", required=True, type=not_empty, metavar="FOLDER", help="where everything is written")
     parser.add_argument(
         "--text",
         nargs="+",
         type=not_empty,
         metavar="FILE",
-        help="text in UTF-8 (default: the documentation installed here)",
+        help="texts in UTF-8, in any language (default: the documentation installed here)",
     )
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny", help="size and length (default tiny)")
+    parser.add_argument("--preset", choices=list(PRESETS), help="size and length (default tiny)")
+    parser.add_argument("--init", type=not_empty, metavar="SOURCE", help="train this model further, with its tokenizer")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, from its newest snapshot")
     parser.add_argument("--steps", type=int, metavar="N", help="train for N steps instead of the preset's")
-    parser.add_argument("--seed", type=seed, default=0, metavar="SEED", help="of weights and batches (default 0)")
+    parser.add_argument("--seed", type=seed, metavar="SEED", help="of weights and batches (default 0)")
+    fields = [field.name for field in (*dataclasses.fields(TrainConfig), *dataclasses.fields(GPT2Config))]
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"change the preset, for example n_layer=4 learning_rate=1e-3; names: {', '.join(fields)}",
+    )
+    add_device(parser)
 
 
 def run(options) -> int:
-    vocab_size, shape, config = PRESETS[options.preset]
-    config = dataclasses.replace(
-        config, seed=options.seed, steps=config.steps if options.steps is None else options.steps
-    )
     directory = Path(options.out)
-    if (directory / WEIGHTS_FILE).exists():
-        raise ValueError(f"{directory} already holds a model; give --out another folder")
+    device = local_device(device_of(options))
+    with process_group(device) as group:
+        if options.resume:
+            check_resumable(options, directory)
+        elif group.writes:
+            prepare(options, directory)
+        group.wait()
+        return train_in(directory, device, group, options.resume)
+
+
+def check_resumable(options, directory: Path) -> None:
+    given = [name for name in ("text", "preset", "init", "steps", "seed") if getattr(options, name) is not None]
+    if given or options.set:
+        raise ValueError(f"--resume goes on with the run as it was; leave out --{given[0] if given else 'set'}")
+    if not (directory / RUN_FILE).is_file():
+        raise ValueError(f"{directory} holds no run to resume: there is no {RUN_FILE}")
+
+
+def prepare(options, directory: Path) -> None:
+    """Everything that can be wrong is found here; then the token files, the tokenizer and RUN_FILE are written."""
+    preset = PRESETS[options.preset or "tiny"]
+    changes = dict(parse_change(change) for change in options.set)
+    changes |= {name: getattr(options, name) for name in ("steps", "seed") if getattr(options, name) is not None}
+    own = {field.name for field in dataclasses.fields(TrainConfig)}
+    config = dataclasses.replace(preset.config, **{name: value for name, value in changes.items() if name in own})
+    shape = preset.shape | {name: value for name, value in changes.items() if name not in own}
+    vocab_size = shape.pop("vocab_size", preset.vocab_size)
+    GPT2Config(vocab_size=vocab_size, **shape)
+
+    for file in (RUN_FILE, WEIGHTS_FILE):
+        if (directory / file).exists():
+            raise ValueError(f"{directory} already holds a model or a run; give --out another folder, or --resume")
     existing = next(folder for folder in [directory, *directory.resolve().parents] if folder.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise ValueError(f"--out {directory} cannot be written: {existing} is not a folder that can be written to")
@@ -60,34 +131,79 @@ def run(options) -> int:
         training, held_out = zip(*(hold_out_tail(read_text(file)) for file in options.text), strict=True)
     else:
         training, held_out = ([document.text for document in part] for part in documentation_corpus())
-    tokenizer = Tokenizer.train(training, vocab_size)
+    if options.init:
+        model, tokenizer = load_model(options.init), load_tokenizer(options.init)
+        shape = {name: value for name, value in dataclasses.asdict(model.config).items() if name != "vocab_size"}
+        vocab_size = model.config.vocab_size
+    else:
+        tokenizer = Tokenizer.train(training, vocab_size)
+        vocab_size = tokenizer.vocab_size
+        shape |= {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id}
+    if config.context > GPT2Config(vocab_size=vocab_size, **shape).n_positions:
+        raise ValueError(f"context={config.context} is longer than the model's n_positions={shape['n_positions']}")
     parts = [encode_documents(texts, tokenizer) for texts in (training, held_out)]
     check_lengths(*parts, config.context)
 
     directory.mkdir(parents=True, exist_ok=True)
-    files = [directory / "train.npy", directory / "held_out.npy"]
-    for part, file in zip(parts, files, strict=True):
-        write_token_file(part, file)
-    tokens, held_out_tokens = map(read_token_file, files)
-    print(f"{len(tokens):,} tokens to train on, {len(held_out_tokens):,} held out, vocabulary {tokenizer.vocab_size}")
+    for part, file in zip(parts, TOKEN_FILES, strict=True):
+        write_token_file(part, directory / file)
+    tokenizer.save(directory)
+    run = {
+        "model": {"vocab_size": vocab_size, **shape},
+        "config": dataclasses.asdict(config),
+        "init": options.init,
+        "held_out_bytes": sum(len(text.encode()) for text in held_out),
+    }
+    (directory / RUN_FILE).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
+
+def parse_change(change: str) -> tuple[str, object]:
+    """ "n_layer=4" -> ("n_layer", 4). Raises ValueError for an unknown name, and for a value of another kind."""
+    fields = (*dataclasses.fields(GPT2Config), *dataclasses.fields(TrainConfig))
+    defaults = {field.name: field.default for field in fields}
+    name, _, text = change.partition("=")
+    if name not in defaults or not text:
+        raise ValueError(f"--set {change}: expected NAME=VALUE with one of {', '.join(defaults)}")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text  # a name, such as gelu_new
+    kind = type(defaults[name])
+    if (kind, type(value)) in [(float, int), (tuple, list)]:
+        value = kind(value)
+    if defaults[name] is not None and type(value) is not kind:
+        raise ValueError(f"--set {change}: {name} must be like {defaults[name]!r}")
+    return name, value
+
+
+def train_in(directory: Path, device: torch.device, group: Group, resume: bool) -> int:
+    """Train what RUN_FILE describes, and write the model, samples, the loss curve and figures beside it."""
+    run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
+    config = TrainConfig(**run["config"] | {"betas": tuple(run["config"]["betas"])})
+    tokenizer = Tokenizer.load(directory)
+    tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
     torch.manual_seed(config.seed)
-    end = tokenizer.eos_id
-    model = GPT2(GPT2Config(vocab_size=tokenizer.vocab_size, bos_token_id=end, eos_token_id=end, **shape))
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters; Ctrl-C ends early and saves")
+    if run["init"] and not resume:
+        model = load_model(run["init"], device, attention="sdpa")
+    else:
+        model = GPT2(GPT2Config(**run["model"]), attention="sdpa").to(device)
+    if group.writes:
+        n_parameters = sum(parameter.numel() for parameter in model.parameters())
+        print(f"{len(tokens):,} tokens to train on, {len(held_out):,} held out, vocabulary {tokenizer.vocab_size}")
+        print(f"{n_parameters:,} parameters; Ctrl-C ends early and saves, --resume goes on")
 
-    def keep(history):
+    def keep(history: list[Record]) -> None:
         save_model(model, directory, tokenizer)
         plots.plot_losses(history).savefig(directory / "loss.png", dpi=120)
+        [sample] = generate(model, [held_out[:8].tolist()], 60, do_sample=True, temperature=0.8, seed=config.seed)
+        with open(directory / "samples.txt", "a", encoding="utf-8") as file:
+            file.write(f"--- step {history[-1].step}\n{tokenizer.decode(sample)}\n\n")
 
-    history = train(model, tokens, held_out_tokens, config, directory, keep)
-    if not history:  # Ctrl-C before the first step: there is nothing to keep
-        for file in files:
-            file.unlink()
-        raise KeyboardInterrupt
-    scores = score(model, held_out_tokens.astype("int64"))
-    n_bytes = sum(len(text.encode()) for text in held_out)
-    gap = induction_gap(model, tokenizer.vocab_size, length=shape["n_positions"] // 2)
-    print(f"held out: {scores.perplexity:.2f} perplexity, {scores.bits_per_byte(n_bytes):.4f} bits per byte")
-    print(f"induction gap: {gap:.3f} nats; checkpoint, metrics.csv and loss.png are in {directory}")
-    return 0
+    history = train(model, tokens, held_out, config, directory, keep, resume=resume, group=group)
+    if group.writes:
+        scores = score(model, held_out.astype(np.int64), min(config.context, model.config.n_positions))
+        bits = scores.bits_per_byte(run["held_out_bytes"])
+        gap = induction_gap(model, tokenizer.vocab_size, length=config.context // 2)
+        print(f"held out: {scores.perplexity:.2f} perplexity, {bits:.4f} bits per byte; induction gap {gap:.3f} nats")
+        print(f"model, tokenizer, metrics.csv, loss.png, samples.txt and snapshots are in {directory}")
+    return 0 if history and history[-1].step == config.steps else 130

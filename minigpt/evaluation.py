@@ -1,0 +1,47 @@
+"""How good is a model while it learns: the loss on held-out text, and whether it copies what it has seen."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from .data import check_integer, check_tokens
+from .loss import next_token_loss
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, tokens: np.ndarray, context: int, n_rows: int = 64, batch_size: int = 16) -> float:
+    """Mean loss in nats over up to n_rows rows spread evenly over a text: always the same ones, so runs compare.
+
+    Raises ValueError for a text shorter than one row, and for a setting out of range.
+    """
+    for name, value, least in [("context", context, 2), ("n_rows", n_rows, 1), ("batch_size", batch_size, 1)]:
+        check_integer(name, value, least)
+    check_tokens("tokens", tokens, context)
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    starts = np.unique(np.linspace(0, len(tokens) - context, n_rows, dtype=np.int64))
+    total = 0.0
+    for first in range(0, len(starts), batch_size):
+        rows = np.stack([tokens[s : s + context] for s in starts[first : first + batch_size]]).astype(np.int64)
+        batch = torch.from_numpy(rows).to(device)
+        total += next_token_loss(model(batch), batch, reduction="sum").item()
+    model.train(was_training)
+    return total / (len(starts) * (context - 1))
+
+
+@torch.no_grad()
+def induction_gap(model: nn.Module, vocab_size: int, length: int, n_rows: int = 64, seed: int = 0) -> float:
+    """How much of a text seen before is recognised: random tokens, then the same again; mean loss of the first half
+    minus that of the second, in nats (Olsson et al. 2022, "In-context Learning and Induction Heads").
+
+    A model that copies nothing scores 0. Each half has `length` tokens, two or more.
+    """
+    for name, value, least in [("vocab_size", vocab_size, 1), ("length", length, 2), ("n_rows", n_rows, 1)]:
+        check_integer(name, value, least)
+    generator = torch.Generator().manual_seed(seed)
+    once = torch.randint(vocab_size, (n_rows, length), generator=generator)
+    rows = torch.cat([once, once], dim=1).to(next(model.parameters()).device)
+    losses = next_token_loss(model(rows), rows, reduction="none")  # (n_rows, 2 * length - 1)
+    # losses[:, t] is that of token t + 1. The first repeated token cannot be foreseen and counts for neither half.
+    return (losses[:, : length - 1].mean() - losses[:, length:].mean()).item()

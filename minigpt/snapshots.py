@@ -1,0 +1,65 @@
+"""Never losing a step: everything a training needs to go on, on disk, complete or not there at all.
+
+A snapshot is written into `step-N.tmp`, forced to the disk, and only then renamed to `step-N`. Whatever dies in between
+leaves the one before it.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import torch
+
+STATE_FILE = "state.pt"
+KEPT = 2  # the newest, and the one before it
+
+
+def save_snapshot(folder: Path, step: int, state: dict) -> None:
+    """Write `folder/step-N`, then forget all but the newest two. state: tensors, numbers, texts, lists and dicts.
+
+    Raises OSError (a full disk, a folder that cannot be written) with the snapshots of before as they were.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"step-{step}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir()
+        with open(temporary / STATE_FILE, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        _force_to_disk(temporary)
+        shutil.rmtree(folder / f"step-{step}", ignore_errors=True)
+        temporary.rename(folder / f"step-{step}")
+        _force_to_disk(folder)
+    except (OSError, RuntimeError) as error:  # torch.save calls a full disk a RuntimeError
+        shutil.rmtree(temporary, ignore_errors=True)
+        kept = steps_on_disk(folder)
+        last = f"the last good one is step {kept[-1]}" if kept else "there is none before it"
+        raise OSError(f"snapshot of step {step} could not be written to {folder} ({error}); {last}") from error
+    for old in steps_on_disk(folder)[:-KEPT]:
+        shutil.rmtree(folder / f"step-{old}", ignore_errors=True)
+
+
+def load_snapshot(folder: Path) -> dict | None:
+    """The newest state, or None where there is no snapshot."""
+    steps = steps_on_disk(folder)
+    if not steps:
+        return None
+    return torch.load(folder / f"step-{steps[-1]}" / STATE_FILE, map_location="cpu", weights_only=True)
+
+
+def steps_on_disk(folder: Path) -> list[int]:
+    """The steps of the complete snapshots, in order."""
+    if not folder.is_dir():
+        return []
+    names = (re.fullmatch(r"step-(\d+)", path.name) for path in folder.iterdir())
+    return sorted(int(name[1]) for name in names if name)
+
+
+def _force_to_disk(folder: Path) -> None:
+    if os.name == "posix":  # Windows cannot open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)

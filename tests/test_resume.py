@@ -1,0 +1,244 @@
+"""Never losing a step: a run that was stopped ends with the bits of one that was not; two processes make one run."""
+
+import errno
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from two_processes import CONFIG, run, small_model, text
+
+from minigpt import GPT2, GPT2Config
+from minigpt.distributed import Group
+from minigpt.snapshots import load_snapshot, save_snapshot, steps_on_disk
+from minigpt.train import TrainConfig, train
+
+HERE = Path(__file__).parent
+
+
+def dropping_model() -> GPT2:
+    """With dropout, so that the state of the random generator counts."""
+    torch.manual_seed(0)
+    return GPT2(GPT2Config(vocab_size=30, n_positions=24, n_embd=16, n_layer=2, n_head=2, resid_pdrop=0.3))
+
+
+QUICK = TrainConfig(steps=12, batch_size=4, context=24, warmup_steps=3, evaluate_every=4, autocast=False)
+
+
+def bits(model) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(step):
+    def on_record(history):
+        if history[-1].step == step:
+            raise Stop
+
+    return on_record
+
+
+@pytest.mark.parametrize("at", [4, 8])
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, at):
+    whole = dropping_model()
+    history = train(whole, text(), text(200), QUICK)
+    with pytest.raises(Stop):
+        train(dropping_model(), text(), text(200), QUICK, tmp_path, stop_at(at))
+    torch.manual_seed(99)  # the process that resumes has drawn other numbers
+    resumed = dropping_model()
+    again = train(resumed, text(), text(200), QUICK, tmp_path, resume=True)
+    assert bits(resumed) == bits(whole)
+    assert [(r.step, r.train_loss, r.held_out_loss) for r in again] == [
+        (r.step, r.train_loss, r.held_out_loss) for r in history
+    ]
+    assert [row.split(",")[0] for row in (tmp_path / "metrics.csv").read_text().splitlines()] == [
+        "step",
+        "4",
+        "8",
+        "12",
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_after_the_step_it_is_in(tmp_path, number):
+    whole = dropping_model()
+    train(whole, text(), text(200), QUICK)
+    model, passes = dropping_model(), []
+
+    def interrupt(module, inputs):
+        passes.append(1)
+        if len(passes) == 6:  # 4 steps, an evaluation, and the middle of step 5
+            signal.raise_signal(number)
+
+    hook = model.register_forward_pre_hook(interrupt)
+    before = signal.getsignal(number)
+    history = train(model, text(), text(200), QUICK, tmp_path)
+    hook.remove()
+    assert history[-1].step == 5 and signal.getsignal(number) is before and not model.training
+    resumed = dropping_model()
+    assert train(resumed, text(), text(200), QUICK, tmp_path, resume=True)[-1].step == 12
+    assert bits(resumed) == bits(whole)
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    model = dropping_model()
+
+    def interrupt_twice(module, inputs):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    model.register_forward_pre_hook(interrupt_twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, text(), text(200), QUICK, tmp_path)
+
+
+KILLED = f"""
+import sys, torch
+sys.path.insert(0, {str(HERE)!r})
+torch.set_num_threads(1)
+from two_processes import *
+import minigpt.train
+real = minigpt.train.accumulate
+def slow(*arguments):
+    import time
+    time.sleep(0.03)
+    return real(*arguments)
+minigpt.train.accumulate = slow
+print("ready", flush=True)
+run(Path(sys.argv[1]), Group(), resume=sys.argv[2] == "resume")
+"""
+
+
+def start(folder, *how):
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), *how], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def test_kill_9_at_any_moment_loses_no_bit(tmp_path, full):
+    """Killed at random moments, resumed and killed again, the run ends with the weights of one that was left alone."""
+    run(tmp_path / "whole", Group())
+    expected = torch.load(tmp_path / "whole" / "result.pt")["weights"]
+    rng = random.Random(0)
+    folder, kills = tmp_path / "killed", 0
+    (folder / "snapshots").mkdir(parents=True)
+    while not (folder / "result.pt").exists():
+        how = "resume" if steps_on_disk(folder / "snapshots") else "fresh"
+        process = start(folder, how)
+        if kills < (10 if full else 2):
+            try:
+                process.wait(rng.uniform(0.05, 0.5))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
+        process.wait(60)
+        if full and (folder / "result.pt").exists() and kills < 10:  # it was faster than the next kill: once more
+            assert same_weights(folder, expected)
+            for file in (folder / "snapshots").rglob("*.pt"):
+                file.unlink()
+            (folder / "snapshots").rename(tmp_path / f"done-{kills}-{time.monotonic_ns()}")
+            (folder / "result.pt").unlink()
+    assert kills > 0 and same_weights(folder, expected)
+
+
+def same_weights(folder, expected) -> bool:
+    weights = torch.load(folder / "result.pt")["weights"]
+    return all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
+
+
+def test_two_processes_are_one_run(tmp_path):
+    """Gloo on CPUs, float64, unequal shares (7 rows, micro-batches of 2), packed documents."""
+    run(tmp_path / "one", Group())
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        HERE / "two_processes.py",
+        tmp_path / "two",
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    one, two = (torch.load(tmp_path / name / "result.pt") for name in ("one", "two"))
+    assert torch.tensor(one["losses"]).sub(torch.tensor(two["losses"])).abs().max() < 1e-10
+    for name, tensor in one["weights"].items():
+        if not name.endswith("key.bias"):  # its gradient is rounding, which Adam makes large
+            assert (tensor - two["weights"][name]).abs().max() < 1e-10, name
+    with pytest.raises(ValueError, match="made by 2 processes and cannot go on with 1"):
+        run(tmp_path / "two", Group(), resume=True)
+
+
+def test_a_full_disk_is_reported_and_the_last_good_snapshot_kept(tmp_path, monkeypatch):
+    save = torch.save
+
+    def full_from_step_8_on(state, file):
+        if state["step"] < 8:
+            return save(state, file)
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_from_step_8_on)
+    with pytest.raises(OSError, match="step 8 could not be written.*No space left.*the last good one is step 4"):
+        train(dropping_model(), text(), text(200), QUICK, tmp_path)
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["step-4"]
+    monkeypatch.undo()
+    whole, resumed = dropping_model(), dropping_model()
+    train(whole, text(), text(200), QUICK)
+    train(resumed, text(), text(200), QUICK, tmp_path, resume=True)
+    assert bits(resumed) == bits(whole)
+
+
+def test_snapshots_are_complete_or_not_there(tmp_path):
+    for step in (3, 5, 9):
+        save_snapshot(tmp_path, step, {"step": step})
+    (tmp_path / "step-12.tmp").mkdir()
+    (tmp_path / "step-12.tmp" / "state.pt").write_bytes(b"half")
+    assert steps_on_disk(tmp_path) == [5, 9] and load_snapshot(tmp_path) == {"step": 9}
+    save_snapshot(tmp_path, 12, {"step": 12})  # what a killed process left is in nobody's way
+    assert steps_on_disk(tmp_path) == [9, 12]
+    assert load_snapshot(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (dict(config=TrainConfig(**vars(QUICK) | {"learning_rate": 1e-3})), "made with learning_rate=0.002"),
+        (dict(tokens=text(2999)), "another text"),
+        (dict(directory="nowhere"), "no snapshot to resume"),
+        (dict(group=Group(0, 2)), "made by 1 processes and cannot go on with 2"),
+    ],
+    ids=lambda value: "",
+)
+def test_only_the_same_run_is_resumed(tmp_path, change, words):
+    train(dropping_model(), text(), text(200), QUICK, tmp_path)
+    model = dropping_model()
+    before = bits(model)
+    change = dict(tokens=text(), config=QUICK, directory=tmp_path, group=Group()) | change
+    if change["directory"] == "nowhere":
+        change["directory"] = tmp_path / "nowhere"
+    with pytest.raises(ValueError, match=words):
+        train(
+            model,
+            change["tokens"],
+            text(200),
+            change["config"],
+            change["directory"],
+            resume=True,
+            group=change["group"],
+        )
+    assert bits(model) == before
+
+
+def test_more_processes_than_rows_are_refused():
+    with pytest.raises(ValueError, match="batch_size=4 leaves nothing for some of 5 processes"):
+        train(small_model(), text(), text(200), QUICK, group=Group(0, 5))
+    assert CONFIG.batch_size % 2, "the two processes of the test above have unequal shares"
