@@ -635,7 +635,7 @@ CASES = {
         (training(tokens=TEXT + 0.5), "tokens must be a row of integer ids, got float64"),
         (training(held_out=TEXT.reshape(30, 2)), r"held_out must be a row of integer ids, got int64 \(30, 2\)"),
         (training(tokens=TEXT[:3]), "tokens has 3 tokens, one row needs context=4"),
-        (training(directory="whole.npy"), "whole.npy", FileExistsError),
+        (training(directory="whole.npy"), "whole.npy", NotADirectoryError),
     ],
     check_lengths: [(of(TEXT, TEXT[:0], 4), "held_out has 0 tokens, one row needs context=4")],
     evaluate: [
