@@ -225,7 +225,8 @@ def batch_at(
     """The batch (batch_size, context) int64 of a training step: rows from random places of a token file.
 
     A function of (seed, step) and nothing else: whoever resumes at a step, or trains on several machines, gets the same
-    rows. In a share of the rows the second half repeats the first: a text that can be foreseen by looking back.
+    rows. In a share of the rows a passage, as long as an eighth to a half of the row, comes twice: what can be foreseen
+    by looking back teaches to look back.
     Raises ValueError when the file is shorter than one row, and for a setting out of range.
     """
     for name, value, least in [("step", step, 0), ("batch_size", batch_size, 1), ("context", context, 1)]:
@@ -237,8 +238,10 @@ def batch_at(
     rng = np.random.default_rng([seed, step])
     starts = rng.integers(0, len(tokens) - context + 1, size=batch_size)
     rows = np.stack([tokens[start : start + context] for start in starts]).astype(np.int64)
-    repeated, half = rng.random(batch_size) < repeat_share, context // 2
-    rows[repeated, half : 2 * half] = rows[repeated, :half]
+    lengths = rng.integers(max(1, context // 8), max(1, context // 2) + 1, size=batch_size)
+    for row, length, repeats in zip(rows, lengths, rng.random(batch_size) < repeat_share, strict=True):
+        if repeats:
+            row[length : 2 * length] = row[:length]
     return torch.from_numpy(rows)
 
 

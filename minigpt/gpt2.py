@@ -276,7 +276,7 @@ def position_ids_for(attention_mask, past: int, tokens: torch.Tensor) -> torch.T
 
 
 def positions_in_segments(segment_ids: torch.Tensor) -> torch.Tensor:
-    """(B, T) positions counted from the first token of each segment, a run of equal numbers."""
+    """(B, T) positions counted from the first token of each segment, a run of equal numbers (that comes once)."""
     places = torch.arange(segment_ids.size(1), device=segment_ids.device).expand_as(segment_ids)
     starts = torch.ones_like(segment_ids, dtype=torch.bool)
     starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
@@ -43,18 +44,23 @@ def save_snapshot(folder: Path, step: int, state: dict) -> None:
 
 
 def load_snapshot(folder: Path) -> dict | None:
-    """The newest state, or None where there is no snapshot."""
-    steps = steps_on_disk(folder)
-    if not steps:
-        return None
-    return torch.load(folder / f"step-{steps[-1]}" / STATE_FILE, map_location="cpu", weights_only=True)
+    """The newest state that can be read, or None where there is no snapshot. Raises OSError where all are damaged."""
+    damaged = None
+    for step in reversed(steps_on_disk(folder)):
+        try:
+            return torch.load(folder / f"step-{step}" / STATE_FILE, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            damaged = damaged or OSError(f"{folder / f'step-{step}'} cannot be read: {error}")
+    if damaged:
+        raise damaged
+    return None
 
 
 def steps_on_disk(folder: Path) -> list[int]:
     """The steps of the complete snapshots, in order."""
     if not folder.is_dir():
         return []
-    names = (re.fullmatch(r"step-(\d+)", path.name) for path in folder.iterdir())
+    names = (re.fullmatch(r"step-(\d+)", path.name) for path in folder.iterdir() if path.is_dir())
     return sorted(int(name[1]) for name in names if name)
 
 

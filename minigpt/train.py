@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from zlib import crc32
 
@@ -27,14 +28,14 @@ from .data import batch_at, check_integer, check_tokens, segment_ids_of
 from .distributed import Group
 from .evaluation import evaluate
 from .loss import next_token_loss
-from .snapshots import load_snapshot, save_snapshot
+from .snapshots import load_snapshot, save_snapshot, steps_on_disk
 
 ALONE = Group()
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. The defaults are those of weights/tiny."""
+    """How to train. The defaults are those of weights/tiny, but for repeat_share."""
 
     steps: int = 20_000
     batch_size: int = 7  # rows in a step, of all processes together
@@ -46,7 +47,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0  # largest norm of the gradient
-    repeat_share: float = 0.1  # of the rows, those whose second half repeats the first
+    repeat_share: float = 0.0  # of the rows, those in which a passage comes twice
     end_of_text: int | None = None  # documents packed into a row do not see each other; None = they do
     evaluate_every: int = 500  # steps; a snapshot is taken as often
     autocast: bool = True  # matrix products in bfloat16
@@ -66,14 +67,22 @@ class TrainConfig:
         ]:
             if getattr(self, name) is not None or name not in ("micro_batch_size", "end_of_text"):
                 check_integer(name, getattr(self, name), least)
+        for name in ("learning_rate", "final_learning_rate", "weight_decay", "clip", "repeat_share"):
+            if not isinstance(getattr(self, name), Real):
+                raise ValueError(f"{name} must be a number, got {getattr(self, name)!r}")
+        for name in ("autocast", "compile"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("learning_rate", "final_learning_rate", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be finite and not negative, got {getattr(self, name)}")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        if not isinstance(self.betas, tuple) or len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers of at least 0 and below 1, got {self.betas}")
+        if self.seed >= 2**62:
+            raise ValueError(f"seed must be below 2^62, got {self.seed}")
         if not 0 <= self.repeat_share <= 1:
             raise ValueError(f"repeat_share must be between 0 and 1, got {self.repeat_share}")
 
@@ -120,7 +129,7 @@ def accumulate(network: nn.Module, batch: torch.Tensor, config: TrainConfig, gro
     weight than one in a long part.
     """
     labels = targets_of(batch, config.end_of_text)
-    n_targets = int((labels[:, 1:] != -100).sum())
+    n_targets = max(1, int((labels[:, 1:] != -100).sum()))  # none, in a batch of nothing but ends: a loss of 0
     own = list(zip(batch[group.rank :: group.size], labels[group.rank :: group.size], strict=True))
     size = config.micro_batch_size or len(own)
     device, total = next(network.parameters()).device, 0.0
@@ -185,16 +194,17 @@ def train(
     if resume:
         history = _resume(snapshots, run, model, optimizer, group)
     elif snapshots is not None and group.writes:
+        if steps_on_disk(snapshots):
+            raise ValueError(f"{snapshots} holds the snapshots of a run: resume it, or give another directory")
         snapshots.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is found out now
     done, seconds = (history[-1].step, history[-1].seconds) if history else (0, 0.0)
     network = torch.compile(model) if config.compile else model
     if group.size > 1:
         network = DistributedDataParallel(network)
 
-    model.train()
     start = time.perf_counter() - seconds
     progress = tqdm(total=config.steps, initial=done, desc="training", unit=" steps", disable=not group.writes)
-    with progress, _ctrl_c() as asked_to_stop:
+    with progress, _ctrl_c() as asked_to_stop, _train_mode(model):
         while done < config.steps:
             for param_group in optimizer.param_groups:
                 param_group["lr"] = learning_rate_at(done, config)
@@ -237,8 +247,17 @@ def train(
             group.wait()
             if stop:
                 break
-    model.eval()
     return history
+
+
+@contextmanager
+def _train_mode(model: nn.Module) -> Iterator[None]:
+    """Inside, with dropout; afterwards ready to be used, whatever happened."""
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
 
 
 def _resume(snapshots: Path | None, run: dict, model, optimizer, group: Group) -> list[Record]:
@@ -274,23 +293,30 @@ def _random_states() -> list:
 
 
 def _fingerprint(tokens: np.ndarray) -> list[int]:
-    """Length and a checksum of the first and the last million tokens."""
-    ends = np.concatenate([tokens[:1_000_000], tokens[-1_000_000:]])
-    return [len(tokens), crc32(np.ascontiguousarray(ends).tobytes())]
+    """Length and checksum of a text."""
+    every = max(1, len(tokens) // 10_000_000)  # a longer text is looked at here and there
+    return [len(tokens), crc32(np.ascontiguousarray(tokens[::every]).tobytes())]
 
 
 @contextmanager
 def _ctrl_c() -> Iterator[list]:
-    """Inside, Ctrl-C (and SIGTERM) fills the list and interrupts nothing; a second one does what it always does."""
+    """Inside, Ctrl-C (or SIGTERM) fills the list and interrupts nothing; another one does what it always does.
+
+    For two seconds others are taken for the same: torchrun passes on what the terminal has sent to all already.
+    """
     asked = []
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
         yield asked
         return
 
     def ask(number, frame):
-        asked.append(number)
-        for signal_, handler in before.items():
-            signal.signal(signal_, handler)
+        now = time.monotonic()
+        if not asked or now < asked[0] + 2:
+            asked.append(now)
+            return
+        for name, handler in before.items():
+            signal.signal(name, handler)
+        signal.raise_signal(number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

@@ -94,10 +94,14 @@ def test_batches_are_rows_of_the_text_and_follow_from_seed_and_step():
 
 def test_a_share_of_the_rows_repeats_itself():
     tokens = np.arange(1000, dtype=np.uint16)
-    plain, mixed = (batch_at(7, tokens, 400, 9, seed=1, repeat_share=share) for share in (0.0, 0.25))
-    repeats = (mixed[:, 4:8] == mixed[:, :4]).all(dim=1)
-    assert not (plain[:, 4:8] == plain[:, :4]).all(dim=1).any() and 60 < repeats.sum() < 140
-    assert torch.equal(mixed[~repeats], plain[~repeats]) and torch.equal(mixed[:, :4], plain[:, :4])
+    plain, mixed = (batch_at(7, tokens, 400, 33, seed=1, repeat_share=share) for share in (0.0, 0.25))
+    changed = [row for row in range(400) if not torch.equal(mixed[row], plain[row])]
+    lengths = [int((mixed[row] == mixed[row, 0]).nonzero()[1]) for row in changed]
+    assert 60 < len(changed) < 140 and min(lengths) == 33 // 8 and max(lengths) == 33 // 2 and len(set(lengths)) > 8
+    for row, length in zip(changed, lengths, strict=True):  # at any distance: what repeats is told by the tokens alone
+        expected = plain[row].clone()
+        expected[length : 2 * length] = expected[:length]
+        assert torch.equal(mixed[row], expected)
 
 
 def test_documents_of_a_row_are_numbered_by_their_ends():

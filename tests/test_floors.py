@@ -22,7 +22,7 @@ FLOORS = [
         "trace",
         "data",
     ],
-    ["evaluation", "train", "verify", "plots", "perplexity_plots", "exercises"],
+    ["evaluation", "baselines", "train", "verify", "plots", "perplexity_plots", "exercises"],
     ["tour", "commands", "cli", "__main__"],
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -87,11 +87,14 @@ def test_ctrl_c_saves_after_the_step_it_is_in(tmp_path, number):
     assert bits(resumed) == bits(whole)
 
 
-def test_a_second_ctrl_c_does_not_wait(tmp_path):
-    model = dropping_model()
+def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
+    """But one that comes at once is the first, passed on by torchrun."""
+    model, seconds = dropping_model(), iter([0.0, 1.0, 2.5])
+    monkeypatch.setattr("minigpt.train.time.monotonic", lambda: next(seconds))
 
     def interrupt_twice(module, inputs):
         signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # one second later
         signal.raise_signal(signal.SIGINT)
 
     model.register_forward_pre_hook(interrupt_twice)
@@ -242,3 +245,21 @@ def test_more_processes_than_rows_are_refused():
     with pytest.raises(ValueError, match="batch_size=4 leaves nothing for some of 5 processes"):
         train(small_model(), text(), text(200), QUICK, group=Group(0, 5))
     assert CONFIG.batch_size % 2, "the two processes of the test above have unequal shares"
+
+
+def test_a_new_run_does_not_mix_with_an_old_one(tmp_path):
+    train(dropping_model(), text(), text(200), QUICK, tmp_path)
+    with pytest.raises(ValueError, match="holds the snapshots of a run"):
+        train(dropping_model(), text(), text(200), QUICK, tmp_path)
+    assert steps_on_disk(tmp_path / "snapshots") == [8, 12]
+
+
+def test_a_damaged_snapshot_is_passed_over_and_named_if_it_is_the_last(tmp_path):
+    save_snapshot(tmp_path, 3, {"step": 3})
+    save_snapshot(tmp_path, 5, {"step": 5})
+    (tmp_path / "step-5" / "state.pt").write_bytes((tmp_path / "step-5" / "state.pt").read_bytes()[:100])
+    (tmp_path / "step-9").write_text("a file")
+    assert load_snapshot(tmp_path) == {"step": 3}
+    (tmp_path / "step-3" / "state.pt").write_bytes(b"")
+    with pytest.raises(OSError, match="step-5 cannot be read"):
+        load_snapshot(tmp_path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from .. import plots
+from ..baselines import kneser_ney_nll, primed_lzma_bytes
 from ..data import documentation_corpus, encode_documents, hold_out_tail, read_text, read_token_file, write_token_file
 from ..distributed import Group, local_device, process_group
 from ..evaluation import induction_gap
@@ -17,6 +19,7 @@ from ..generation import generate
 from ..gpt2 import GPT2, GPT2Config
 from ..perplexity import score
 from ..pretrained import WEIGHTS_FILE, load_model, load_tokenizer, save_model
+from ..snapshots import steps_on_disk
 from ..tokenizer import Tokenizer
 from ..train import Record, TrainConfig, check_lengths, train
 from .options import add_device, device_of, not_empty, seed
@@ -44,8 +47,12 @@ PRESETS = {
         dict(n_positions=64, n_embd=64, n_layer=2, n_head=4, **NO_DROPOUT),
         TrainConfig(steps=150, batch_size=16, context=64, warmup_steps=10, evaluate_every=50),
     ),
-    # The model in weights/tiny.
-    "tiny": Preset(4096, dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT), TrainConfig()),
+    # The model in weights/tiny. A tenth of the rows hold a passage twice, so that it learns to look back for it.
+    "tiny": Preset(
+        4096,
+        dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT),
+        TrainConfig(repeat_share=0.1),
+    ),
     # GPT-2's own size on ten billion tokens (Brown et al. 2020, table 2.1, for the rates): days on one GPU.
     "gpt2-124m": Preset(
         50257,
@@ -87,6 +94,9 @@ def add(parser) -> None:
         metavar="NAME=VALUE",
         help=f"change the preset, for example n_layer=4 learning_rate=1e-3; names: {', '.join(fields)}",
     )
+    parser.add_argument(
+        "--baselines", action="store_true", help="at the end, what counting and compressing make of the held-out text"
+    )
     add_device(parser)
 
 
@@ -99,7 +109,10 @@ def run(options) -> int:
         elif group.writes:
             prepare(options, directory)
         group.wait()
-        return train_in(directory, device, group, options.resume)
+        code = train_in(directory, device, group, options.resume)
+        if options.baselines and group.writes:
+            print_baselines(directory)
+        return code
 
 
 def check_resumable(options, directory: Path) -> None:
@@ -132,6 +145,8 @@ def prepare(options, directory: Path) -> None:
     else:
         training, held_out = ([document.text for document in part] for part in documentation_corpus())
     if options.init:
+        if changes.keys() - own:
+            raise ValueError(f"--init brings its own shape; leave out --set {sorted(changes.keys() - own)[0]}")
         model, tokenizer = load_model(options.init), load_tokenizer(options.init)
         shape = {name: value for name, value in dataclasses.asdict(model.config).items() if name != "vocab_size"}
         vocab_size = model.config.vocab_size
@@ -182,6 +197,7 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool) 
     config = TrainConfig(**run["config"] | {"betas": tuple(run["config"]["betas"])})
     tokenizer = Tokenizer.load(directory)
     tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
+    resume = resume and bool(steps_on_disk(directory / "snapshots"))  # it may have been stopped before its first one
     torch.manual_seed(config.seed)
     if run["init"] and not resume:
         model = load_model(run["init"], device, attention="sdpa")
@@ -207,3 +223,13 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool) 
         print(f"held out: {scores.perplexity:.2f} perplexity, {bits:.4f} bits per byte; induction gap {gap:.3f} nats")
         print(f"model, tokenizer, metrics.csv, loss.png, samples.txt and snapshots are in {directory}")
     return 0 if history and history[-1].step == config.steps else 130
+
+
+def print_baselines(directory: Path) -> None:
+    """Bits per byte of the held-out text without any network: to be beaten."""
+    run, tokenizer = json.loads((directory / RUN_FILE).read_text(encoding="utf-8")), Tokenizer.load(directory)
+    tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
+    nats = kneser_ney_nll(tokens, held_out, tokenizer.vocab_size).sum()
+    print(f"Kneser-Ney, five tokens: {nats / math.log(2) / run['held_out_bytes']:.4f} bits per byte")
+    texts = [[tokenizer.decode(part.tolist())] for part in (tokens, held_out)]
+    print(f"lzma behind the training text: {8 * primed_lzma_bytes(*texts) / run['held_out_bytes']:.4f} bits per byte")
