@@ -250,3 +250,13 @@ def segment_ids_of(rows: torch.Tensor, end_of_text: int) -> torch.Tensor:
     the document before it."""
     ends = rows == end_of_text
     return ends.cumsum(dim=1) - ends.long()
+
+
+def targets_of(batch: torch.Tensor, end_of_text: int | None) -> torch.Tensor:
+    """The labels (B, T) of a batch: its tokens, but -100 for the first token of a document that follows another, which
+    nothing it may see foretells."""
+    if end_of_text is None:
+        return batch
+    labels = batch.clone()
+    labels[:, 1:][batch[:, :-1] == end_of_text] = -100
+    return labels

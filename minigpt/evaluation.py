@@ -4,30 +4,40 @@ import numpy as np
 import torch
 from torch import nn
 
-from .data import check_integer, check_tokens
+from .data import check_integer, check_tokens, segment_ids_of, targets_of
+from .gpt2 import eval_mode
 from .loss import next_token_loss
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, tokens: np.ndarray, context: int, n_rows: int = 64, batch_size: int = 16) -> float:
+def evaluate(
+    model: nn.Module,
+    tokens: np.ndarray,
+    context: int,
+    n_rows: int = 64,
+    batch_size: int = 16,
+    end_of_text: int | None = None,
+) -> float:
     """Mean loss in nats over up to n_rows rows spread evenly over a text: always the same ones, so runs compare.
 
-    Raises ValueError for a text shorter than one row, and for a setting out of range.
+    With an end_of_text documents in a row do not see each other, as in training. Raises ValueError for a text shorter
+    than one row, and for a setting out of range.
     """
     for name, value, least in [("context", context, 2), ("n_rows", n_rows, 1), ("batch_size", batch_size, 1)]:
         check_integer(name, value, least)
     check_tokens("tokens", tokens, context)
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     starts = np.unique(np.linspace(0, len(tokens) - context, n_rows, dtype=np.int64))
-    total = 0.0
-    for first in range(0, len(starts), batch_size):
-        rows = np.stack([tokens[s : s + context] for s in starts[first : first + batch_size]]).astype(np.int64)
-        batch = torch.from_numpy(rows).to(device)
-        total += next_token_loss(model(batch), batch, reduction="sum").item()
-    model.train(was_training)
-    return total / (len(starts) * (context - 1))
+    total, n_targets = 0.0, 0
+    with eval_mode(model):
+        for first in range(0, len(starts), batch_size):
+            rows = np.stack([tokens[s : s + context] for s in starts[first : first + batch_size]]).astype(np.int64)
+            batch = torch.from_numpy(rows).to(device)
+            labels = targets_of(batch, end_of_text)
+            segments = {} if end_of_text is None else {"segment_ids": segment_ids_of(batch, end_of_text)}
+            total += next_token_loss(model(batch, **segments), labels, reduction="sum").item()
+            n_targets += int((labels[:, 1:] != -100).sum())
+    return total / max(1, n_targets)
 
 
 @torch.no_grad()

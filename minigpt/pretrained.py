@@ -73,9 +73,17 @@ def weight_folders() -> list[Path]:
     return [Path(variable).expanduser(), beside_package] if variable else [beside_package]
 
 
+def _candidates(source: str | Path) -> list[Path]:
+    """Where a source may be. "tiny" is the model of that name even where a folder ./tiny stands by chance; "./tiny" is
+    the folder."""
+    named = [folder / str(source) for folder in weight_folders()]
+    here = [Path(str(source)).expanduser()]
+    return here + named if isinstance(source, Path) or re.search(r"[/\\]", str(source)) else named + here
+
+
 def on_disk(source: str | Path) -> Path | None:
-    """The folder of a checkpoint that is here: a directory itself, or a name in one of `weight_folders`."""
-    for candidate in [Path(str(source)).expanduser(), *(folder / str(source) for folder in weight_folders())]:
+    """The folder of a checkpoint that is here: a name in one of `weight_folders`, or a directory itself."""
+    for candidate in _candidates(source):
         if (candidate / CONFIG_FILE).is_file() and weights_file(candidate):
             return candidate
     return None
@@ -161,7 +169,7 @@ def load_model(source, device=None, dtype=None, attention: str | None = None) ->
 
 def load_tokenizer(source) -> Tokenizer:
     """The tokenizer of "tiny", of a directory, or of a hub name; the weights need not be there."""
-    for candidate in [Path(source).expanduser(), *(folder / str(source) for folder in weight_folders())]:
+    for candidate in _candidates(source):
         settle(candidate)
         try:
             return Tokenizer.load(candidate)

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from .data import batch_at, check_integer, check_tokens, segment_ids_of
+from .data import batch_at, check_integer, check_tokens, segment_ids_of, targets_of
 from .distributed import Group
 from .evaluation import evaluate
 from .loss import next_token_loss
@@ -146,16 +146,6 @@ def accumulate(network: nn.Module, batch: torch.Tensor, config: TrainConfig, gro
     return group.sum(total)
 
 
-def targets_of(batch: torch.Tensor, end_of_text: int | None) -> torch.Tensor:
-    """The labels (B, T) of a batch: its tokens, but -100 for the first token of a document that follows another, which
-    nothing it may see foretells."""
-    if end_of_text is None:
-        return batch
-    labels = batch.clone()
-    labels[:, 1:][batch[:, :-1] == end_of_text] = -100
-    return labels
-
-
 def train(
     model: nn.Module,
     tokens: np.ndarray,
@@ -227,7 +217,7 @@ def train(
                 tokens=done * config.batch_size * config.context,
                 learning_rate=learning_rate_at(done - 1, config),
                 train_loss=sum(recent) / len(recent),
-                held_out_loss=evaluate(model, held_out, config.context),
+                held_out_loss=evaluate(model, held_out, config.context, end_of_text=config.end_of_text),
                 seconds=time.perf_counter() - start,
             )
             history, recent = [*history, record], []

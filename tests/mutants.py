@@ -974,7 +974,7 @@ MUTANTS = [
     ),
     Mutant(
         "a document's first token foretold from the one before",
-        "train",
+        "data",
         "        return batch\n    labels = batch.clone()\n",
         "        return batch\n    return batch\n",
         "packing without looking at the seams",

@@ -1,10 +1,14 @@
 """The command line, called in-process: what it prints, and one sentence for everything that can be wrong."""
 
+import csv
 import json
+import math
 import signal
+import time
 
 import pytest
 import torch
+import transformers
 from command_line import run
 from safetensors.torch import load_file
 
@@ -90,6 +94,25 @@ def test_a_stopped_run_is_resumed_from_the_command_line(capsys, tmp_path, monkey
     weights = [load_file(folder / "model.safetensors") for folder in (stopped, whole)]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
     assert (stopped / "samples.txt").read_text(encoding="utf-8").count("--- step") == 4  # 4, 5 (stopped), 8, 12
+
+
+def test_smoke_ends_within_a_minute_and_its_model_is_everybodys(capsys, tmp_path):
+    """The built-in text; the loss falls; generate, perplexity, verify and transformers load what it leaves."""
+    start, folder = time.perf_counter(), tmp_path / "smoke"
+    assert run(capsys, "train", "--preset", "smoke", "--out", folder, "--baselines")[0] == 0
+    assert time.perf_counter() - start < 60
+    with open(folder / "metrics.csv", newline="") as stream:
+        losses = [float(row["held_out_loss"]) for row in csv.DictReader(stream)]
+    assert len(losses) == 3 and losses[0] > losses[1] > losses[2] and losses[2] < math.log(512) - 1
+    source = ["--source", folder]
+    assert run(capsys, "generate", "The", *source, "--max-new-tokens", 5)[0] == 0
+    (tmp_path / "text.txt").write_text("Return the number of items.\n" * 20)
+    assert run(capsys, "perplexity", "--text", tmp_path / "text.txt", *source)[0] == 0
+    assert run(capsys, "verify", *source, "--device", "cpu")[0] == 0
+    theirs, ours = transformers.GPT2LMHeadModel.from_pretrained(folder).eval(), load_model(folder)
+    tokens = torch.tensor([[1, 2, 3, 4]])
+    with torch.no_grad():
+        assert (theirs(tokens).logits - ours(tokens)).abs().max() < 1e-4
 
 
 def test_a_model_is_trained_further(capsys, tmp_path, tiny):

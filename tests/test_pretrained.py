@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -221,3 +222,12 @@ def test_the_tokenizer_of_a_name_needs_no_weights(tmp_path, tiny_tokenizer, monk
     monkeypatch.setenv("MINIGPT_WEIGHTS", str(tmp_path))
     tiny_tokenizer.save(tmp_path / "mine")
     assert load_tokenizer("mine").encode("a test") == tiny_tokenizer.encode("a test")
+
+
+def test_a_name_is_the_model_of_that_name_wherever_one_stands(tmp_path, monkeypatch, tiny):
+    """A folder ./tiny in the working directory is asked for as ./tiny."""
+    ours, _ = pair(1, torch.float32)
+    save_model(ours, tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    assert load_model("tiny").config == tiny.config
+    assert load_model("./tiny").config == load_model(Path("tiny")).config == ours.config

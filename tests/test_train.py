@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import math
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -9,10 +10,10 @@ import torch
 from oracle import pair, twin
 
 from minigpt import GPT2, GPT2Config
-from minigpt.data import batch_at, segment_ids_of
+from minigpt.data import batch_at, segment_ids_of, targets_of
 from minigpt.evaluation import evaluate, induction_gap
 from minigpt.loss import next_token_loss
-from minigpt.train import TrainConfig, accumulate, decay_groups, learning_rate_at, targets_of, train
+from minigpt.train import TrainConfig, accumulate, decay_groups, learning_rate_at, train
 
 SHAPE = dict(n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 QUICK = dict(steps=40, batch_size=8, context=16, warmup_steps=4, evaluate_every=20, learning_rate=1e-2, autocast=False)
@@ -161,6 +162,16 @@ def test_packed_documents_are_scored_as_apart():
     assert plain != pytest.approx(sum(losses).item() / n_targets, abs=1e-3)
 
 
+def test_packed_evaluation_scores_documents_as_apart():
+    model = small_model().double().eval()
+    documents = [[3, 1, 4, 0], [1, 5, 9, 2, 0], [6, 5, 0]]
+    with torch.no_grad():
+        rows = [torch.tensor([document]) for document in documents]
+        total = sum(next_token_loss(model(row), row, reduction="sum").item() for row in rows)
+    text = np.array([token for document in documents for token in document])
+    assert evaluate(model, text, context=12, end_of_text=0) == pytest.approx(total / 9, abs=1e-12)
+
+
 def test_segments_come_alone():
     model = small_model()
     row = torch.tensor([[1, 2, 3]])
@@ -240,3 +251,16 @@ def test_bad_configs_are_refused(changes, words):
 def test_a_text_shorter_than_a_row_is_refused():
     with pytest.raises(ValueError, match="held_out has 10 tokens.*context=16"):
         train(small_model(), counting_text(), counting_text(10), TrainConfig(**QUICK))
+
+
+def test_a_compiled_model_learns_the_same(full):
+    if not full:
+        pytest.skip("compiling takes most of a minute: python -m pytest --full")
+    if not shutil.which("c++"):
+        pytest.skip("torch.compile needs a C++ compiler")
+    histories = []
+    for is_compiled in (False, True):
+        config = TrainConfig(**QUICK | {"steps": 6, "evaluate_every": 1, "compile": is_compiled})
+        histories.append(train(small_model(), counting_text(), counting_text(500), config))
+    for plain, compiled in zip(*histories, strict=True):
+        assert compiled.train_loss == pytest.approx(plain.train_loss, rel=1e-4)

@@ -38,6 +38,7 @@ class Preset:
     vocab_size: int
     shape: dict
     config: TrainConfig
+    one_document_in: int = 1  # of the built-in corpus, every n-th document
 
 
 PRESETS = {
@@ -46,6 +47,7 @@ PRESETS = {
         512,
         dict(n_positions=64, n_embd=64, n_layer=2, n_head=4, **NO_DROPOUT),
         TrainConfig(steps=150, batch_size=16, context=64, warmup_steps=10, evaluate_every=50),
+        one_document_in=20,
     ),
     # The model in weights/tiny. A tenth of the rows hold a passage twice, so that it learns to look back for it.
     "tiny": Preset(
@@ -143,7 +145,8 @@ def prepare(options, directory: Path) -> None:
     if options.text:
         training, held_out = zip(*(hold_out_tail(read_text(file)) for file in options.text), strict=True)
     else:
-        training, held_out = ([document.text for document in part] for part in documentation_corpus())
+        corpus = documentation_corpus()
+        training, held_out = ([document.text for document in part[:: preset.one_document_in]] for part in corpus)
     if options.init:
         if changes.keys() - own:
             raise ValueError(f"--init brings its own shape; leave out --set {sorted(changes.keys() - own)[0]}")
