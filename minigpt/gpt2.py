@@ -151,8 +151,8 @@ class GPT2(nn.Module):
         if attention not in ATTENTION_FUNCTIONS:
             raise ValueError(f"attention must be one of {', '.join(ATTENTION_FUNCTIONS)}; got {attention!r}")
         self.config = config
-        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
-        self.position_embedding = nn.Embedding(config.n_positions, config.n_embd)
+        self.token_embedding = _embedding(config.vocab_size, config.n_embd)
+        self.position_embedding = _embedding(config.n_positions, config.n_embd)
         self.dropout = nn.Dropout(config.embd_pdrop)
         function = ATTENTION_FUNCTIONS[attention]
         self.blocks = nn.ModuleList(Block(config, layer, function) for layer in range(config.n_layer))
@@ -250,6 +250,12 @@ class GPT2(nn.Module):
             raise ValueError(f"cache was made for (layers, heads, width, ...) {made_for}, the model has {expected}")
 
 
+def _embedding(n_rows: int, width: int) -> nn.Embedding:
+    """Without torch's own first draw, which `initialize` would draw over (and which takes seconds on the device "meta",
+    where loaded models are built)."""
+    return nn.Embedding.from_pretrained(torch.empty(n_rows, width), freeze=False)
+
+
 @contextmanager
 def eval_mode(model: nn.Module):
     """Inside, no dropout; afterwards the mode from before, whatever happens. Never around a `yield`: what runs between
@@ -305,6 +311,8 @@ def initialize(model: GPT2) -> None:
     | biases                                      | 0                               |                                  |
     | norms                                       | weight 1, bias 0                | start as plain normalisation     |
     """
+    if model.token_embedding.weight.is_meta:  # no numbers yet: weights are about to be loaded
+        return
     std = model.config.initializer_range
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Embedding):
