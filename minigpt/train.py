@@ -8,8 +8,6 @@ import csv
 import dataclasses
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,6 +25,7 @@ from tqdm import tqdm
 from .data import batch_at, check_integer, check_tokens, segment_ids_of, targets_of
 from .distributed import Group
 from .evaluation import evaluate
+from .interrupts import ctrl_c
 from .loss import next_token_loss
 from .snapshots import load_snapshot, save_snapshot, steps_on_disk
 
@@ -194,7 +193,7 @@ def train(
 
     start = time.perf_counter() - seconds
     progress = tqdm(total=config.steps, initial=done, desc="training", unit=" steps", disable=not group.writes)
-    with progress, _ctrl_c() as asked_to_stop, _train_mode(model):
+    with progress, ctrl_c() as asked_to_stop, _train_mode(model):
         while done < config.steps:
             for param_group in optimizer.param_groups:
                 param_group["lr"] = learning_rate_at(done, config)
@@ -286,36 +285,6 @@ def _fingerprint(tokens: np.ndarray) -> list[int]:
     """Length and checksum of a text."""
     every = max(1, len(tokens) // 10_000_000)  # a longer text is looked at here and there
     return [len(tokens), crc32(np.ascontiguousarray(tokens[::every]).tobytes())]
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[list]:
-    """Inside, Ctrl-C (or SIGTERM) fills the list and interrupts nothing; another one does what it always does.
-
-    For two seconds others are taken for the same: torchrun passes on what the terminal has sent to all already.
-    """
-    asked = []
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
-        yield asked
-        return
-
-    def ask(number, frame):
-        now = time.monotonic()
-        if not asked or now < asked[0] + 2:
-            asked.append(now)
-            return
-        for name, handler in before.items():
-            signal.signal(name, handler)
-        signal.raise_signal(number)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def check_lengths(tokens: np.ndarray, held_out: np.ndarray, context: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "minigpt"
 FLOORS = [
-    ["attention", "kv_cache", "loss", "tokenizer", "checkpoint", "distributed", "snapshots"],
+    ["attention", "kv_cache", "loss", "tokenizer", "checkpoint", "distributed", "snapshots", "interrupts"],
     ["gpt2"],
     [
         "pretrained",

@@ -5,33 +5,11 @@ compared with every known mistake; the one that gives the same results names wha
 """
 
 from collections.abc import Callable
+from importlib import import_module
 
-from . import (
-    lesson_01,
-    lesson_02,
-    lesson_03,
-    lesson_04,
-    lesson_05,
-    lesson_06,
-    lesson_07,
-    lesson_08,
-    lesson_09,
-    lesson_10,
-)
 from .checking import Exercise, find_hint
 
-LESSONS = (
-    lesson_01,
-    lesson_02,
-    lesson_03,
-    lesson_04,
-    lesson_05,
-    lesson_06,
-    lesson_07,
-    lesson_08,
-    lesson_09,
-    lesson_10,
-)
+LESSONS = [import_module(f"{__name__}.lesson_{number:02}") for number in range(1, 11)]
 EXERCISES: dict[str, Exercise] = {name: exercise for lesson in LESSONS for name, exercise in lesson.EXERCISES.items()}
 
 
