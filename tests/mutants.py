@@ -265,7 +265,7 @@ MUTANTS = [
     # --- gpt2.py
     Mutant(
         "erf-GELU",
-        "gpt2",
+        "config",
         'return F.gelu(x, approximate="tanh")',
         "return F.gelu(x)",
         "nn.GELU() for GPT-2's gelu_new: nanoGPT to this day",

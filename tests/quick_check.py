@@ -112,7 +112,7 @@ def close(a, b, bar: float = BAR) -> None:
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-@check("logits", "attention gpt2 pretrained", "test_equivalence.py::test_logits_loss_and_gradients")
+@check("logits", "attention gpt2 config pretrained", "test_equivalence.py::test_logits_loss_and_gradients")
 def _():
     with torch.no_grad():
         for case, model, _ in models():

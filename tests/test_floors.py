@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "minigpt"
 FLOORS = [
-    ["attention", "kv_cache", "loss", "tokenizer", "checkpoint", "distributed", "snapshots", "interrupts"],
+    ["attention", "kv_cache", "loss", "tokenizer", "checkpoint", "distributed", "snapshots", "interrupts", "config"],
     ["gpt2"],
     [
         "pretrained",

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from minigpt import GPT2, GPT2Config
-from minigpt.gpt2 import ACTIVATIONS, PRESETS, gelu_tanh, position_ids_for
+from minigpt.config import ACTIVATIONS, PRESETS, gelu_tanh
+from minigpt.gpt2 import position_ids_for
 from minigpt.loss import next_token_loss
 
 
