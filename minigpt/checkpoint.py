@@ -7,7 +7,9 @@ and `check_settings` compare them with what they find.
 
 import hashlib
 import json
+import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -49,13 +51,22 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
         with safe_open(file, framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            sizes = {name: math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
             header = opened.metadata() or {}
+        # The largest first: beside what has been read only one tensor is ever there twice.
+        tensors = {name: _read_tensor(file, name) for name in sorted(sizes, key=sizes.get, reverse=True)}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file} is {_what_it_is_instead(file, 'safetensors')}: {error}") from None
     if CHECKSUMS in header:
         _check_sums(file, tensors, header[CHECKSUMS])
     return tensors, header
+
+
+def _read_tensor(file: Path, name: str) -> torch.Tensor:
+    """A copy in memory of its own: what safetensors gives is a view of the file, which holds all of it in memory as
+    long as any tensor is used, and must not change on the disk meanwhile."""
+    with safe_open(file, framework="pt") as opened:
+        return opened.get_tensor(name).clone()
 
 
 def _read_shards(index: Path) -> dict[str, torch.Tensor]:
@@ -129,8 +140,10 @@ def checksum(tensor: torch.Tensor) -> str:
 
 def _check_sums(file: Path, tensors: dict[str, torch.Tensor], written: str) -> None:
     expected = _header_json(file, CHECKSUMS, written)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing leaves Python's lock to others
+        sums = dict(zip(tensors, threads.map(checksum, tensors.values()), strict=True))
     for name in sorted(tensors.keys() | expected.keys()):
-        found = checksum(tensors[name]) if name in tensors else "no such tensor"
+        found = sums.get(name, "no such tensor")
         if found != expected.get(name):
             raise CheckpointError(
                 f"{file}: tensor {name} has changed since it was saved: SHA-256 {found[:16]}, "

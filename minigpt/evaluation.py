@@ -6,7 +6,7 @@ from torch import nn
 
 from .data import check_integer, check_tokens, segment_ids_of, targets_of
 from .gpt2 import eval_mode
-from .loss import next_token_loss
+from .model_loss import LanguageModelLoss
 
 
 @torch.no_grad()
@@ -28,14 +28,14 @@ def evaluate(
     check_tokens("tokens", tokens, context)
     device = next(model.parameters()).device
     starts = np.unique(np.linspace(0, len(tokens) - context, n_rows, dtype=np.int64))
-    total, n_targets = 0.0, 0
+    total, n_targets, loss_of = 0.0, 0, LanguageModelLoss(model)
     with eval_mode(model):
         for first in range(0, len(starts), batch_size):
             rows = np.stack([tokens[s : s + context] for s in starts[first : first + batch_size]]).astype(np.int64)
             batch = torch.from_numpy(rows).to(device)
             labels = targets_of(batch, end_of_text)
             segments = {} if end_of_text is None else {"segment_ids": segment_ids_of(batch, end_of_text)}
-            total += next_token_loss(model(batch, **segments), labels, reduction="sum").item()
+            total += loss_of(batch, labels, reduction="sum", **segments).item()
             n_targets += int((labels[:, 1:] != -100).sum())
     return total / max(1, n_targets)
 
@@ -52,6 +52,6 @@ def induction_gap(model: nn.Module, vocab_size: int, length: int, n_rows: int = 
     generator = torch.Generator().manual_seed(seed)
     once = torch.randint(vocab_size, (n_rows, length), generator=generator)
     rows = torch.cat([once, once], dim=1).to(next(model.parameters()).device)
-    losses = next_token_loss(model(rows), rows, reduction="none")  # (n_rows, 2 * length - 1)
+    losses = LanguageModelLoss(model)(rows, rows, reduction="none")  # (n_rows, 2 * length - 1)
     # losses[:, t] is that of token t + 1. The first repeated token cannot be foreseen and counts for neither half.
     return (losses[:, : length - 1].mean() - losses[:, length:].mean()).item()

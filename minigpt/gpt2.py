@@ -115,10 +115,14 @@ class GPT2(nn.Module):
             x = block(x, mask, cache)
         return self.final_norm(x)
 
+    @property
+    def head_weight(self) -> torch.Tensor:
+        """(V, C), what turns hidden states into logits: the token embedding itself, unless the head is not tied."""
+        return (self.token_embedding if self.lm_head is None else self.lm_head).weight
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(..., C) -> (..., V): one unnormalised score per vocabulary entry; softmax makes them probabilities."""
-        head = self.token_embedding if self.lm_head is None else self.lm_head
-        return F.linear(hidden, head.weight)
+        return F.linear(hidden, self.head_weight)
 
     def forward(self, tokens, attention_mask=None, position_ids=None, cache=None, segment_ids=None) -> torch.Tensor:
         """(B, T) -> logits (B, T, V) of every position; arguments as in `hidden`."""

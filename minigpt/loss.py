@@ -1,6 +1,8 @@
 """Cross-entropy by hand: log-softmax, labels that select, labels that are ignored, and the shift, written once."""
 
 import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from .attention import padding_mask
 
@@ -51,11 +53,10 @@ def cross_entropy(
         raise ValueError(
             f"logits {tuple(logits.shape)} need targets {tuple(logits.shape[:-1])}, got {tuple(targets.shape)}"
         )
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+    _check_reduction(reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
-    counts = _counted(logits, targets, ignore_index)
+    counts = _counted(targets, logits.size(-1), logits.device, ignore_index)
 
     # Rows are selected before anything is computed: an inf or nan in an ignored row never reaches a gradient.
     logits, chosen = (logits.flatten(0, -2), targets.flatten()) if counts.all() else (logits[counts], targets[counts])
@@ -91,37 +92,140 @@ def next_token_loss(
         raise ValueError(
             f"expected logits (B, T, V) and labels (B, T), got {tuple(logits.shape)}, {tuple(labels.shape)}"
         )
+    _check_reduction(reduction, num_items)
+    _counted(labels, logits.size(-1), logits.device, ignore_index)  # the first too, though nothing predicts it
+    logits, targets = logits[:, :-1], next_token_targets(labels, attention_mask, ignore_index)
+    if num_items is None:
+        return cross_entropy(logits, targets, ignore_index, reduction)
+    return cross_entropy(logits, targets, ignore_index, "sum") / num_items
+
+
+def next_token_targets(
+    labels: torch.Tensor, attention_mask: torch.Tensor | None = None, ignore_index: int = -100
+) -> torch.Tensor:
+    """What each position but the last has to predict: labels (B, T) -> targets (B, T - 1), the shift itself.
+
+    Raises ValueError for an attention_mask of another shape or with other values than 0 and 1.
+    """
+    targets = labels[:, 1:]
+    if attention_mask is None:
+        return targets
+    if attention_mask.shape != labels.shape or attention_mask.device != labels.device:
+        raise ValueError(
+            f"attention_mask {tuple(attention_mask.shape)} on {attention_mask.device} must have the shape of the "
+            f"labels, {tuple(labels.shape)}, on {labels.device}"
+        )
+    real = padding_mask(attention_mask)[:, 0, 0]
+    return targets.masked_fill(~(real[:, 1:] & real[:, :-1]), ignore_index)
+
+
+def linear_cross_entropy(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    num_items: int | None = None,
+    chunk_size: int | None = None,
+) -> torch.Tensor:
+    """cross_entropy(hidden @ weight.T, targets) without its (T, V) logits: head and loss, a few rows at a time.
+
+    hidden (..., C), weight (V, C), targets (...); the other arguments as in `cross_entropy` and `next_token_loss`.
+    At V = 50257 the logits of 1024 tokens fill 206 MB, and their gradient as much again. But a row of the gradient,
+    softmax minus the target, is known as soon as the row's loss is: each chunk's part of the gradients of hidden and
+    weight is computed at once, and its logits are forgotten. Only reduction "none", whose rows may be weighted later,
+    computes them twice. chunk_size None = as many rows as make 2^23 logits (on CUDA 2^26).
+    Under autocast the products are in its dtype, the loss in float32.
+    Raises ValueError as `cross_entropy` does, for shapes that do not fit, and for a chunk_size or num_items below 1.
+    """
+    fits = weight.dim() == 2 and hidden.dim() and hidden.shape[-1] == weight.shape[-1] and hidden.is_floating_point()
+    if not fits or hidden.shape[:-1] != targets.shape or (hidden.dtype, hidden.device) != (weight.dtype, weight.device):
+        raise ValueError(
+            f"expected hidden (..., C), weight (V, C) and targets (...), got {tuple(hidden.shape)} {hidden.dtype} on "
+            f"{hidden.device}, {tuple(weight.shape)} {weight.dtype} on {weight.device}, {tuple(targets.shape)}"
+        )
+    _check_reduction(reduction, num_items)
+    if chunk_size is None:
+        chunk_size = max(1, 2 ** (26 if hidden.is_cuda else 23) // len(weight))
+    if not isinstance(chunk_size, int) or chunk_size < 1:
+        raise ValueError(f"chunk_size must be an integer of at least 1, got {chunk_size!r}")
+    counts = _counted(targets, len(weight), hidden.device, ignore_index)
+    rows, chosen = (hidden.flatten(0, -2), targets.flatten()) if counts.all() else (hidden[counts], targets[counts])
+    if reduction == "none":
+        parts = zip(rows.split(chunk_size), chosen.split(chunk_size), strict=True)
+        options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing random happens in there
+        losses = [checkpoint(_row_losses, part, weight, of_part, **options) for part, of_part in parts]
+        return losses[0].new_zeros(targets.shape).masked_scatter(counts, torch.cat(losses))
+    if not torch.is_grad_enabled():
+        rows, weight = rows.detach(), weight.detach()
+    divisor = 1 if reduction == "sum" else num_items or len(rows)
+    return _SumOfLosses.apply(rows, weight, chosen, chunk_size, 1 / divisor if divisor else torch.nan)
+
+
+def _row_losses(rows, weight, targets):
+    logits = F.linear(rows, weight)  # (n, V)
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return F.cross_entropy(logits, targets, reduction="none")  # in one kernel what `cross_entropy` does in several
+
+
+class _SumOfLosses(torch.autograd.Function):
+    """Σ losses · scale, and at the same time its gradients."""
+
+    @staticmethod
+    def forward(ctx, rows, weight, targets, chunk_size, scale):
+        device = rows.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
+        half = dtype in (torch.float16, torch.bfloat16)
+        head, total = weight.to(dtype), 0.0
+        grad_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        with torch.autocast(device, enabled=False):
+            for first in range(0, len(rows), chunk_size):
+                part = slice(first, first + chunk_size)
+                x, target = rows[part].to(dtype), targets[part, None]
+                logits = F.linear(x, head)  # (n, V), the largest thing there is
+                log_p = (logits.float() if half else logits).log_softmax(dim=-1)
+                total = total - log_p.gather(1, target).sum()
+                if not any(ctx.needs_input_grad):
+                    continue
+                gradient = log_p.exp_()
+                gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0)).mul_(scale)
+                gradient = gradient.to(dtype)
+                if grad_rows is not None:
+                    grad_rows[part] = gradient @ head
+                if grad_weight is not None and dtype == weight.dtype:
+                    grad_weight.addmm_(gradient.t(), x)
+                elif grad_weight is not None:
+                    grad_weight += gradient.t() @ x
+        ctx.save_for_backward(grad_rows, grad_weight)
+        return total * scale if len(rows) else rows.sum() * scale  # no rows: 0, or nan
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_output):
+        # loss.backward() starts with a 1: nothing to multiply, and no copies.
+        scaled = [g if g is None or grad_output == 1 else g * grad_output for g in ctx.saved_tensors]
+        return *scaled, None, None, None
+
+
+def _check_reduction(reduction, num_items=None):
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if num_items is not None and not (reduction == "mean" and num_items >= 1):
         raise ValueError(f'num_items must be at least 1 and needs reduction "mean", got {num_items}, {reduction!r}')
-    _counted(logits, labels, ignore_index)  # the first label is checked too, though nothing predicts it
-    logits, labels = logits[:, :-1], labels[:, 1:]
-    if attention_mask is not None:
-        expected = (labels.size(0), labels.size(1) + 1)
-        if attention_mask.shape != expected or attention_mask.device != labels.device:
-            raise ValueError(
-                f"attention_mask {tuple(attention_mask.shape)} on {attention_mask.device} must have the shape of the "
-                f"labels, {expected}, on {labels.device}"
-            )
-        real = padding_mask(attention_mask)[:, 0, 0]
-        labels = labels.masked_fill(~(real[:, 1:] & real[:, :-1]), ignore_index)
-    if num_items is None:
-        return cross_entropy(logits, labels, ignore_index, reduction)
-    return cross_entropy(logits, labels, ignore_index, "sum") / num_items
 
 
-def _counted(logits, targets, ignore_index):
-    """Which targets count, (...) bool. Raises ValueError for one that is no index of the last dimension of logits."""
+def _counted(targets, n_classes, device, ignore_index):
+    """Which targets count, (...) bool. Raises ValueError for one that is not in 0..n_classes - 1."""
     if targets.dtype != torch.int64:
         raise ValueError(f"targets must be int64 token ids, got {targets.dtype}")
-    if targets.device != logits.device:
-        raise ValueError(f"targets are on {targets.device}, logits on {logits.device}")
+    if targets.device != device:
+        raise ValueError(f"targets are on {targets.device}, logits on {device}")
     if not isinstance(ignore_index, int):
         raise ValueError(f"ignore_index must be an integer, got {ignore_index!r}")
     counts = targets != ignore_index
-    wrong = counts & ((targets < 0) | (targets >= logits.size(-1)))
+    wrong = counts & ((targets < 0) | (targets >= n_classes))
     if wrong.any():
         position = tuple(wrong.nonzero()[0].tolist())
-        raise ValueError(
-            f"target {targets[position].item()} at position {position} is outside 0..{logits.size(-1) - 1}"
-        )
+        raise ValueError(f"target {targets[position].item()} at position {position} is outside 0..{n_classes - 1}")
     return counts

@@ -53,7 +53,7 @@ def one_token_step(model: GPT2, n_steps: int) -> Callable:
     where that pays, the head is copied into (C, V) order. V dot products as short as C read memory at a third of its
     speed, C long rows to add up at all of it.
     """
-    c, head = model.config, (model.token_embedding if model.lm_head is None else model.lm_head).weight
+    c, head = model.config, model.head_weight
     if n_steps >= STEPS_THAT_PAY_FOR_A_COPY and head.device.type == "cpu":
         head = head.t().contiguous().t()
     token_embedding, position_embedding = model.token_embedding.weight, model.position_embedding.weight

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from tqdm import tqdm
 
 from .gpt2 import GPT2, check_ids, eval_mode
+from .model_loss import LanguageModelLoss
 
 
 class Window(NamedTuple):
@@ -176,7 +176,8 @@ def score(
 
     batch_size windows go through the model at once (None = as many as make 1024 tokens on the CPU, whose caches then
     hold them, and 16384 elsewhere); the answer does not depend on it beyond rounding. Logits are computed only where
-    they are scored. Losses of half-precision models are computed in float32; the ledger is float64.
+    they are scored, and never all at once. Losses of half-precision models are computed in float32; the ledger is
+    float64.
     Raises ValueError, before any work, as `sliding_windows` does, for an id out of range, a window beyond the context,
     or a batch_size below 1; FloatingPointError for a loss that is no number, instead of leaving it out of the average.
     """
@@ -196,17 +197,14 @@ def score(
 
     tokens = tokens.long()
     check_ids("token id", tokens[None], model.config.vocab_size, "vocab_size")
-    nll = np.full(len(tokens), np.nan)
-    half = model.token_embedding.weight.dtype in (torch.float16, torch.bfloat16)
+    nll, loss_of = np.full(len(tokens), np.nan), LanguageModelLoss(model)
     with eval_mode(model):
         for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
             rows = torch.stack([tokens[w.begin : w.end] for w in batch]).to(device)
             n_targets = batch[0].end - batch[0].first_target
-            targets = rows[:, -n_targets:]
-            logits = model.logits(model.hidden(rows)[:, -n_targets - 1 : -1])  # position t - 1 predicts token t
-            logits = logits.flatten(0, 1).float() if half else logits.flatten(0, 1)
-            # Cross-entropy as in loss.py, but in one kernel: (n, V) numbers are written once instead of thrice.
-            losses = F.cross_entropy(logits, targets.flatten(), reduction="none").view(targets.shape)
+            labels = rows.clone()
+            labels[:, :-n_targets] = -100  # only context
+            losses = loss_of(rows, labels, reduction="none")[:, -n_targets:]
             if not losses.isfinite().all():
                 raise FloatingPointError(
                     f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"

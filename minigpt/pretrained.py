@@ -150,8 +150,11 @@ def load_model(source, device=None, dtype=None, attention: str | None = None) ->
     """A GPT-2 in eval mode from "tiny", a Hugging Face folder, or a hub name such as "gpt2".
 
     device None = the CPU; dtype None = float32, whatever is on disk; attention None = "explicit".
-    Raises CheckpointError, before a model exists, for anything that would give a wrong model.
+    Raises CheckpointError, before a model exists, for anything that would give a wrong model; ValueError for a dtype
+    that is not floating point.
     """
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype must be a floating point dtype such as torch.float32, got {dtype}")
     directory = find_checkpoint(source)
     settle(directory)
     config = read_config(directory / CONFIG_FILE)
@@ -162,9 +165,9 @@ def load_model(source, device=None, dtype=None, attention: str | None = None) ->
     with torch.device("meta"):  # shapes only: the weights are about to come
         model = GPT2(config, attention=attention or "explicit")
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    state = from_hugging_face(tensors, shapes, config.n_layer, file)
+    state = from_hugging_face(tensors, shapes, config.n_layer, file, dtype or torch.float32)
     model.load_state_dict(state, assign=True)
-    return model.to(device=device, dtype=dtype or torch.float32).eval()
+    return model.to(device).eval()
 
 
 def load_tokenizer(source) -> Tokenizer:
@@ -218,13 +221,17 @@ def check_layers(tensors: dict[str, torch.Tensor], n_layer: int, file) -> None:
         raise CheckpointError(f"{file} has the tensors of {len(found)} layers, {CONFIG_FILE} says n_layer={n_layer}")
 
 
-def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="checkpoint") -> dict[str, torch.Tensor]:
+def from_hugging_face(
+    tensors: dict[str, torch.Tensor], shapes: dict[str, tuple], n_layer: int, file="checkpoint", dtype=None
+) -> dict[str, torch.Tensor]:
     """Walk the name table: Hugging Face's tensors -> ours, each checked against the shape the model expects.
 
+    dtype None = as they are. The dictionary given is emptied, so that no weight is in memory twice for long.
     Raises CheckpointError for a tensor that is missing, unexpected, of another shape, not floating point, not finite,
     and for a head that differs from the token embedding in a tied model.
     """
-    tensors = plain_names(tensors, file)
+    given, tensors = tensors, plain_names(tensors, file)
+    given.clear()
     state = {}
     tied_copy = tensors.pop("lm_head.weight", None) if "lm_head.weight" not in shapes else None
     if tied_copy is not None and not torch.equal(tied_copy, tensors.get("wte.weight", torch.empty(0))):
@@ -242,14 +249,20 @@ def from_hugging_face(tensors, shapes: dict[str, tuple], n_layer: int, file="che
             raise CheckpointError(f"{file}: tensor {theirs} has shape {tuple(tensor.shape)}, expected {expected}")
         if not tensor.is_floating_point():
             raise CheckpointError(f"{file}: tensor {theirs} holds {tensor.dtype}, expected floating point numbers")
-        if not tensor.isfinite().all():
+        if not _all_finite(tensor):
             raise CheckpointError(f"{file}: tensor {theirs} holds nan or inf")
+        tensor = tensor.to(dtype or tensor.dtype)
         parts = (tensor.t() if transpose else tensor).chunk(len(names))
         lay_out = _laid_out_for_one_row if transpose else torch.Tensor.contiguous
         state.update(zip(names, map(lay_out, parts), strict=True))
     if tensors:
         raise CheckpointError(f"{file}: unexpected tensor {sorted(tensors)[0]}, {len(tensors)} in all")
     return state
+
+
+def _all_finite(tensor: torch.Tensor) -> bool:
+    """A finite sum has only finite terms, and costs one pass without a copy; an infinite one may have overflowed."""
+    return bool(tensor.sum().isfinite() or tensor.isfinite().all())
 
 
 LARGE = 100_000  # numbers in a matrix that is read from memory rather than from a cache
@@ -260,9 +273,11 @@ def _laid_out_for_one_row(weight: torch.Tensor) -> torch.Tensor:
 
     Decoding a token is little else than reading all weights once. Where there are at least as many outputs as inputs,
     (in, out) order does that up to twice as fast: whole rows are added up, instead of many short dot products. It is
-    the order of Hugging Face's files, so nothing has to be moved.
+    the order of Hugging Face's files, so nothing has to be moved. Half precision is the other way round: torch has
+    fast dot products for it and nothing else.
     """
-    if weight.dim() == 2 and weight.size(0) >= weight.size(1) and weight.numel() >= LARGE:
+    in_half = weight.dtype in (torch.float16, torch.bfloat16)
+    if weight.dim() == 2 and weight.size(0) >= weight.size(1) and weight.numel() >= LARGE and not in_half:
         return weight.t().contiguous().t()
     return weight.contiguous()
 

@@ -26,7 +26,7 @@ from .data import batch_at, check_integer, check_tokens, segment_ids_of, targets
 from .distributed import Group
 from .evaluation import evaluate
 from .interrupts import ctrl_c
-from .loss import next_token_loss
+from .model_loss import LanguageModelLoss
 from .snapshots import load_snapshot, save_snapshot, steps_on_disk
 
 ALONE = Group()
@@ -120,9 +120,10 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     ]
 
 
-def accumulate(network: nn.Module, batch: torch.Tensor, config: TrainConfig, group: Group = ALONE) -> torch.Tensor:
-    """Put the gradient of the mean loss over the whole batch (B, T) into network's parameters; return that loss.
+def accumulate(loss_of: nn.Module, batch: torch.Tensor, config: TrainConfig, group: Group = ALONE) -> torch.Tensor:
+    """Put the gradient of the mean loss over the whole batch (B, T) into the parameters; return that loss.
 
+    loss_of is a `LanguageModelLoss`, inside DistributedDataParallel where there are several processes.
     The rows are shared out over the processes and fed in micro-batches. Each part adds its *sum* of losses divided by
     the number of targets of the *whole* batch: a mean of the parts' means would give a token in a short part more
     weight than one in a long part.
@@ -131,16 +132,17 @@ def accumulate(network: nn.Module, batch: torch.Tensor, config: TrainConfig, gro
     n_targets = max(1, int((labels[:, 1:] != -100).sum()))  # none, in a batch of nothing but ends: a loss of 0
     own = list(zip(batch[group.rank :: group.size], labels[group.rank :: group.size], strict=True))
     size = config.micro_batch_size or len(own)
-    device, total = next(network.parameters()).device, 0.0
+    device, total = next(loss_of.parameters()).device, 0.0
     for first in range(0, len(own), size):
         rows, targets = (torch.stack(part).to(device) for part in zip(*own[first : first + size], strict=True))
         segments = {} if config.end_of_text is None else {"segment_ids": segment_ids_of(rows, config.end_of_text)}
         is_last = first + size >= len(own)
         # Gradients travel between processes once, behind the last part.
-        with network.no_sync() if group.size > 1 and not is_last else nullcontext():
+        with loss_of.no_sync() if group.size > 1 and not is_last else nullcontext():
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.autocast):
-                loss = next_token_loss(network(rows, **segments), targets, reduction="sum") / n_targets
-            (loss * group.size).backward()  # the processes' gradients are averaged, and a sum is wanted
+                loss = loss_of(rows, targets, num_items=n_targets, **segments)
+            # The processes' gradients are averaged, and a sum is wanted.
+            (loss * group.size if group.size > 1 else loss).backward()
         total = total + loss.detach()
     return group.sum(total)
 
@@ -187,9 +189,9 @@ def train(
             raise ValueError(f"{snapshots} holds the snapshots of a run: resume it, or give another directory")
         snapshots.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is found out now
     done, seconds = (history[-1].step, history[-1].seconds) if history else (0, 0.0)
-    network = torch.compile(model) if config.compile else model
+    loss_of = LanguageModelLoss(model, config.compile)
     if group.size > 1:
-        network = DistributedDataParallel(network)
+        loss_of = DistributedDataParallel(loss_of)
 
     start = time.perf_counter() - seconds
     progress = tqdm(total=config.steps, initial=done, desc="training", unit=" steps", disable=not group.writes)
@@ -198,7 +200,7 @@ def train(
             for param_group in optimizer.param_groups:
                 param_group["lr"] = learning_rate_at(done, config)
             batch = batch_at(done, tokens, config.batch_size, config.context, config.seed, config.repeat_share)
-            loss = accumulate(network, batch, config, group).item()
+            loss = accumulate(loss_of, batch, config, group).item()
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss is {loss} at step {done}: lower the learning rate")
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)

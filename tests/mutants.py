@@ -216,15 +216,15 @@ MUTANTS = [
     Mutant(
         "no shift",
         "loss",
-        "logits, labels = logits[:, :-1], labels[:, 1:]",
-        "logits, labels = logits[:, 1:], labels[:, 1:]",
+        "logits, targets = logits[:, :-1], next",
+        "logits, targets = logits[:, 1:], next",
         "labels passed as if they were shifted already",
     ),
     Mutant(
         "shifted twice",
         "loss",
-        "logits, labels = logits[:, :-1], labels[:, 1:]",
-        "logits, labels = logits[:, :-1], labels[:, 1:].roll(-1, dims=1)",
+        "targets = labels[:, 1:]\n",
+        "targets = labels[:, 1:].roll(-1, dims=1)\n",
         "labels shifted by the data loader and again by the model",
     ),
     Mutant(
@@ -237,8 +237,8 @@ MUTANTS = [
     Mutant(
         "mean of means under accumulation",
         "loss",
-        'return cross_entropy(logits, labels, ignore_index, "sum") / num_items',
-        "return cross_entropy(logits, labels, ignore_index)",
+        'return cross_entropy(logits, targets, ignore_index, "sum") / num_items',
+        "return cross_entropy(logits, targets, ignore_index)",
         "transformers until October 2024 (gradient accumulation of uneven batches)",
     ),
     Mutant(
@@ -261,6 +261,41 @@ MUTANTS = [
         "(logits.flatten(0, -2), targets.flatten()) if counts.all() else (logits[counts], targets[counts])",
         "(logits.flatten(0, -2) * counts.flatten()[:, None], targets.flatten().clamp(min=0))",
         "masking by multiplication: 0 * nan is nan",
+    ),
+    Mutant(
+        "the target missing in the gradient",
+        "loss",
+        "gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0)).mul_(scale)",
+        "gradient.mul_(scale)",
+        "softmax for its gradient: every logit is pushed down",
+    ),
+    Mutant(
+        "the weight's gradient of the last chunk only",
+        "loss",
+        "grad_weight.addmm_(gradient.t(), x)",
+        "grad_weight = gradient.t() @ x",
+        "an assignment where a sum belongs",
+    ),
+    Mutant(
+        "every chunk its own mean",
+        "loss",
+        'divisor = 1 if reduction == "sum" else num_items or len(rows)',
+        'divisor = 1 if reduction == "sum" else len(rows)',
+        "num_items passed over: a mean of means under accumulation",
+    ),
+    Mutant(
+        "what comes from above forgotten",
+        "loss",
+        "g if g is None or grad_output == 1 else g * grad_output",
+        "g",
+        "right for loss.backward(), wrong for a loss that is scaled or summed",
+    ),
+    Mutant(
+        "the lean loss without its shift",
+        "model_loss",
+        "self.run(tokens, **inputs)[:, :-1], next",
+        "self.run(tokens, **inputs)[:, 1:], next",
+        "hidden states of the wrong end",
     ),
     # --- gpt2.py
     Mutant(
@@ -350,8 +385,8 @@ MUTANTS = [
     Mutant(
         "an untied head ignored",
         "gpt2",
-        "head = self.token_embedding if self.lm_head is None else self.lm_head",
-        "head = self.token_embedding",
+        "return (self.token_embedding if self.lm_head is None else self.lm_head).weight",
+        "return self.token_embedding.weight",
         "tie_word_embeddings taken for granted",
     ),
     Mutant(
@@ -848,8 +883,8 @@ MUTANTS = [
     Mutant(
         "scores of the wrong positions",
         "perplexity",
-        "[:, -n_targets - 1 : -1]",
-        "[:, -n_targets:]",
+        'reduction="none")[:, -n_targets:]',
+        'reduction="none").roll(1, dims=1)[:, -n_targets:]',
         "position t taken for the prediction of token t",
     ),
     Mutant(
@@ -917,9 +952,9 @@ MUTANTS = [
     ),
     Mutant(
         "losses in half precision",
-        "perplexity",
-        "logits.flatten(0, 1).float() if half else",
-        "logits.flatten(0, 1) if half else",
+        "loss",
+        "logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits\n",
+        "logits = logits\n",
         "log-softmax in bfloat16 has three digits",
     ),
     Mutant(
@@ -961,15 +996,15 @@ MUTANTS = [
     Mutant(
         "a mean of the parts' means",
         "train",
-        'reduction="sum") / n_targets',
-        'reduction="mean") / -(-len(own) // size)',
+        "loss_of(rows, targets, num_items=n_targets, **segments)",
+        "loss_of(rows, targets, **segments) / -(-len(own) // size)",
         "loss / accumulation_steps: transformers' Trainer until version 4.46",
     ),
     Mutant(
         "parts not divided at all",
         "train",
-        'reduction="sum") / n_targets',
-        'reduction="sum")',
+        "loss_of(rows, targets, num_items=n_targets, **segments)",
+        'loss_of(rows, targets, reduction="sum", **segments)',
         "a learning rate that depends on the batch size",
     ),
     Mutant(
@@ -982,7 +1017,7 @@ MUTANTS = [
     Mutant(
         "processes' gradients averaged",
         "train",
-        "(loss * group.size).backward()",
+        "(loss * group.size if group.size > 1 else loss).backward()",
         "loss.backward()",
         "DDP divides by the number of processes once more",
     ),

@@ -94,7 +94,7 @@ def ours(case: Case, attention: str):
     gpt2, pretrained = (importlib.import_module(f"minigpt.{room}") for room in ("gpt2", "pretrained"))
     model = gpt2.GPT2(gpt2.GPT2Config(**case.config), attention).double().eval()
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    model.load_state_dict(pretrained.from_hugging_face(case.tensors, shapes, model.config.n_layer))
+    model.load_state_dict(pretrained.from_hugging_face(dict(case.tensors), shapes, model.config.n_layer))
     return model, shapes
 
 
@@ -152,7 +152,7 @@ def _():
         loss = loss_of(model(case.tokens), case.tokens)
         close(loss.item(), case.loss)
         loss.backward()
-        expected = pretrained.from_hugging_face(case.gradients, shapes, model.config.n_layer)
+        expected = pretrained.from_hugging_face(dict(case.gradients), shapes, model.config.n_layer)
         for name, parameter in model.named_parameters():
             close(parameter.grad, expected[name])
 
@@ -274,6 +274,25 @@ def _():
     labels[0, 1:] = -100
     parts = [loss.next_token_loss(logits[i : i + 2], labels[i : i + 2], num_items=12) for i in (0, 2)]
     close(sum(parts), loss.next_token_loss(logits, labels))
+
+
+@check("lean", "loss", "test_loss.py::test_the_lean_loss_is_the_loss")
+def _():
+    loss = importlib.import_module("minigpt.loss")
+    hidden, weight = (
+        torch.randn(n, 3, generator=torch.Generator().manual_seed(n), dtype=torch.float64, requires_grad=True)
+        for n in (8, 5)
+    )
+    targets = torch.arange(8) % 5
+    targets[2] = -100
+    for options, divisor in [({}, 7), ({"num_items": 4}, 4), ({"reduction": "sum"}, 1), ({"reduction": "none"}, None)]:
+        found = loss.linear_cross_entropy(hidden, weight, targets, chunk_size=3, **options)
+        expected = F.cross_entropy(hidden @ weight.t(), targets, reduction="sum" if divisor else "none")
+        expected = expected / divisor if divisor else expected
+        close(found, expected)
+        gradients = [torch.autograd.grad((value * 3).sum(), (hidden, weight)) for value in (found, expected)]
+        for mine, its in zip(*gradients, strict=True):
+            close(mine, its)
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------
@@ -545,7 +564,7 @@ def _():
     assert len(perplexity.sliding_windows(40, 16, 8)) == 4
 
 
-@check("half", "perplexity", "test_perplexity.py::test_half_precision_is_summed_in_whole")
+@check("half", "perplexity loss model_loss", "test_perplexity.py::test_half_precision_is_summed_in_whole")
 def _():
     perplexity = importlib.import_module("minigpt.perplexity")
     model = ours(CASES[1], "explicit")[0].to(torch.bfloat16)
@@ -685,13 +704,13 @@ def _():
             for rank in (0, 1):
                 model.zero_grad()
                 member = type("Member", (group,), {"sum": lambda self, value: value})(rank, 2)
-                train.accumulate(model, rows, train.TrainConfig(**config), member)
+                train.accumulate(train.LanguageModelLoss(model), rows, train.TrainConfig(**config), member)
                 halves.append([p.grad.clone() for p in model.parameters()])
             for parameter, *parts in zip(model.parameters(), *halves, strict=True):
                 parameter.grad = sum(parts) / 2  # what DDP does
         else:
             micro = 1 if way == "in parts" else None
-            train.accumulate(model, rows, train.TrainConfig(**config, micro_batch_size=micro))
+            train.accumulate(train.LanguageModelLoss(model), rows, train.TrainConfig(**config, micro_batch_size=micro))
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     for found in gradients[1:]:
         close(found, gradients[0])

@@ -47,7 +47,7 @@ from minigpt.generation import (
     steps,
 )
 from minigpt.gpt2 import check_ids
-from minigpt.loss import cross_entropy, log_softmax, next_token_loss
+from minigpt.loss import cross_entropy, linear_cross_entropy, log_softmax, next_token_loss, next_token_targets
 from minigpt.perplexity import Scores, score, sliding_windows
 from minigpt.pretrained import find_checkpoint, from_hugging_face, plain_names, read_config, to_hugging_face
 from minigpt.processors import (
@@ -182,6 +182,7 @@ OF_ATTENTION = [
 multi_head = given(d_model=8, n_head=2)
 asking = given(a_layer, x=torch.zeros(1, 3, 8))
 classify = given(logits=torch.zeros(2, 5), targets=torch.tensor([0, 4]))
+headed = given(hidden=torch.zeros(2, 3), weight=torch.zeros(5, 3), targets=torch.tensor([0, 4]))
 predict = given(logits=torch.zeros(2, 4, 5), labels=torch.zeros(2, 4, dtype=torch.long))
 config = given(**SHAPE)
 read = given(a_model, tokens=ids([1, 2]))
@@ -285,6 +286,25 @@ CASES = {
         *[(classify(ignore_index=bad), f"ignore_index must be an integer, got {bad}") for bad in (None, 0.5, NAN)],
         (classify(reduction=None), "reduction must be.*None"),
         *[(classify(label_smoothing=bad), f"label_smoothing.*0 and 1, got {bad}") for bad in (-0.1, NAN, INF)],
+    ],
+    linear_cross_entropy: [
+        (headed(hidden=torch.zeros(2, 4)), r"got \(2, 4\)"),
+        (headed(weight=torch.zeros(5)), r"weight \(V, C\).*got .*\(5,\)"),
+        (headed(weight=torch.zeros(5, 3).double()), "float64"),
+        (headed(weight=torch.zeros(5, 3, device=META)), "on meta"),
+        (headed(hidden=torch.zeros(2, 3).long(), weight=torch.zeros(5, 3).long()), "int64"),
+        (headed(targets=torch.tensor([0])), r"\(1,\)"),
+        (headed(targets=torch.tensor([0, 5])), r"target 5 at position \(1,\) is outside 0..4"),
+        (headed(targets=torch.tensor([0, 4], dtype=torch.int32)), "targets must be int64.*int32"),
+        (headed(ignore_index=None), "ignore_index must be an integer, got None"),
+        (headed(reduction="avg"), "reduction must be.*'avg'"),
+        (headed(num_items=0), "num_items must be at least 1.*got 0"),
+        (headed(num_items=2, reduction="sum"), "num_items.*needs reduction"),
+        *[(headed(chunk_size=bad), f"chunk_size must be an integer of at least 1, got {bad}") for bad in (0, -1, 1.5)],
+    ],
+    next_token_targets: [
+        (of(torch.zeros(2, 4).long(), torch.ones(4, 2)), r"attention_mask \(4, 2\).*\(2, 4\)"),
+        (of(torch.zeros(2, 4).long(), torch.full((2, 4), 2)), "attention_mask may hold only 0 and 1"),
     ],
     next_token_loss: [
         (predict(labels=torch.zeros(2, 4)), "int64.*float32"),
@@ -555,7 +575,7 @@ CASES = {
     ],
     load_model: [
         (of("model", attention="flash"), "attention must be one of explicit, sdpa; got 'flash'"),
-        (of("model", dtype=torch.int64), "torch.int64", TypeError),
+        (of("model", dtype=torch.int64), "dtype must be a floating point dtype.*torch.int64"),
     ],
     load_tokenizer: [(of("whole.npy"), "no model 'whole.npy'", CheckpointError)],
     read_config: [(of(Path("model/nothing.json")), "nothing.json cannot be read", CheckpointError)],
@@ -694,6 +714,7 @@ def test_the_usual_arguments_are_fine():
         (MultiHeadAttention, multi_head()),
         (MultiHeadAttention.forward, asking()),
         (cross_entropy, classify()),
+        (linear_cross_entropy, headed()),
         (next_token_loss, predict()),
         (GPT2Config, config()),
         (KVCache, new_cache()),

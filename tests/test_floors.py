@@ -10,6 +10,7 @@ FLOORS = [
     ["attention", "kv_cache", "loss", "tokenizer", "checkpoint", "distributed", "snapshots", "interrupts", "config"],
     ["gpt2"],
     [
+        "model_loss",
         "pretrained",
         "processors",
         "one_token",

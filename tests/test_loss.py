@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from minigpt.loss import cross_entropy, log_softmax, next_token_loss
+from minigpt.loss import cross_entropy, linear_cross_entropy, log_softmax, next_token_loss, next_token_targets
 
 
 @pytest.fixture
@@ -168,3 +169,143 @@ def test_parts_of_a_batch_add_up_to_the_whole():
 def test_next_token_loss_refuses(logits, labels, options, words):
     with pytest.raises(ValueError, match=words):
         next_token_loss(torch.randn(logits), labels, **options)
+
+
+# --- without the logits -----------------------------------------------------------------------------------------------
+
+
+def rows_and_head(n_ignored: int = 2, dtype=torch.float64, seed: int = 5):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(2, 6, 7, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(11, 7, generator=generator).to(dtype).requires_grad_()
+    targets = torch.randint(11, (2, 6), generator=generator)
+    targets.view(-1)[[3, 8, *range(12)][:n_ignored]] = -100
+    return hidden, weight, targets
+
+
+@pytest.mark.parametrize("n_ignored", [0, 2])
+@pytest.mark.parametrize("chunk_size", [1, 3, 12, None])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_items": 5}, {"reduction": "sum"}, {"reduction": "none"}], ids=["mean", "items", "sum", "none"]
+)
+def test_the_lean_loss_is_the_loss(options, chunk_size, n_ignored):
+    """Value, gradients by finite differences, and gradients of cross_entropy behind another computation."""
+    hidden, weight, targets = rows_and_head(n_ignored)
+
+    def lean(hidden, weight):
+        return linear_cross_entropy(hidden, weight, targets, chunk_size=chunk_size, **options)
+
+    assert torch.autograd.gradcheck(lean, (hidden, weight))
+    found = lean(hidden, weight)
+    whole = "sum" if "num_items" in options else options.get("reduction", "mean")
+    expected = cross_entropy(hidden @ weight.t(), targets, reduction=whole) / options.get("num_items", 1)
+    assert found.shape == expected.shape and (found - expected).abs().max() < 5e-14
+    for value in (found, expected):
+        (value * torch.arange(1, value.numel() + 1).view(value.shape) * 3).sum().backward()
+        for tensor in (hidden, weight):
+            tensor.seen = [*getattr(tensor, "seen", []), tensor.grad]
+            tensor.grad = None
+    for tensor in (hidden, weight):
+        assert (tensor.seen[0] - tensor.seen[1]).abs().max() < 1e-13
+    with torch.no_grad():
+        assert torch.equal(lean(hidden, weight), found)
+
+
+def test_a_tied_weight_gets_both_of_its_gradients():
+    """Embedding and head are one matrix: the gradients of both uses add up."""
+    _, weight, targets = rows_and_head()
+    gradients = []
+    for lean in (True, False):
+        rows = F.embedding(targets.clamp(min=0), weight).tanh()
+        loss = linear_cross_entropy(rows, weight, targets) if lean else cross_entropy(rows @ weight.t(), targets)
+        gradients.append(torch.autograd.grad(loss, weight)[0])
+    assert (gradients[0] - gradients[1]).abs().max() < 1e-14
+
+
+@pytest.mark.parametrize("needed", [(True, False), (False, True)])
+def test_only_the_gradient_that_is_wanted(needed):
+    hidden, weight, targets = rows_and_head()
+    expected = torch.autograd.grad(cross_entropy(hidden @ weight.t(), targets), (hidden, weight))
+    wanted = [tensor.detach().requires_grad_(need) for tensor, need in zip((hidden, weight), needed, strict=True)]
+    linear_cross_entropy(*wanted, targets).backward()
+    for tensor, gradient, need in zip(wanted, expected, needed, strict=True):
+        assert (tensor.grad - gradient).abs().max() < 1e-14 if need else tensor.grad is None
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_the_lean_loss_under_autocast(reduction):
+    """bfloat16 products, a float32 loss, float32 gradients: no further from the truth than torch's own way."""
+    truth, found, usual = [], [], []
+    for kind, into in [(torch.float64, truth), (torch.float32, found), (torch.float32, usual)]:
+        hidden, weight, targets = rows_and_head(dtype=torch.float32)
+        hidden, weight = (tensor.detach().to(kind).requires_grad_() for tensor in (hidden, weight))
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.float32):
+            if into is found:
+                loss = linear_cross_entropy(hidden, weight, targets, reduction=reduction, chunk_size=4)
+            else:
+                loss = cross_entropy(hidden @ weight.t(), targets, reduction=reduction)
+        loss.sum().backward()
+        into += [loss.detach(), hidden.grad, weight.grad]
+    for exact, ours, theirs in zip(truth, found, usual, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - exact).abs().max() <= 2 * (theirs - exact).abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_lean_loss_of_half_precision_is_float32(dtype):
+    hidden, weight, targets = rows_and_head(dtype=dtype)
+    for reduction in ("sum", "none"):
+        found = linear_cross_entropy(hidden, weight, targets, reduction=reduction)
+        assert found.dtype == torch.float32
+        expected = cross_entropy((hidden @ weight.t()).float(), targets, reduction=reduction)
+        assert torch.allclose(found, expected, rtol=1e-6)
+
+
+def test_all_ignored_in_the_lean_loss():
+    hidden, weight, targets = rows_and_head(14)
+    assert linear_cross_entropy(hidden, weight, targets).isnan()
+    assert torch.equal(
+        linear_cross_entropy(hidden, weight, targets, reduction="none"), torch.zeros_like(hidden[..., 0])
+    )
+    loss = linear_cross_entropy(hidden, weight, targets, reduction="sum")
+    loss.backward()
+    assert loss == 0 and not hidden.grad.any() and not weight.grad.any()
+
+
+class Largest(TorchDispatchMode):
+    """The size of the largest tensor that any operation gives back."""
+
+    n = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor):
+                self.n = max(self.n, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return result
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_logits_are_never_all_there(reduction, autocast):
+    n_rows, n_classes, width = 64, 500, 8
+    hidden, weight = torch.randn(n_rows, width, requires_grad=True), torch.randn(n_classes, width, requires_grad=True)
+    targets = torch.randint(n_classes, (n_rows,))
+    sizes = {}
+    for lean in (True, False):
+        with Largest() as largest:
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                if lean:
+                    loss = linear_cross_entropy(hidden, weight, targets, reduction=reduction, chunk_size=8)
+                else:
+                    loss = cross_entropy(hidden @ weight.t(), targets, reduction=reduction)
+            loss.sum().backward()
+        sizes[lean] = largest.n
+    assert sizes[True] == max(8 * n_classes, n_classes * width) and sizes[False] >= n_rows * n_classes
+
+
+def test_the_shift_of_the_labels():
+    labels = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert next_token_targets(labels).tolist() == [[2, 3, 4], [6, 7, 8]]
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]])
+    assert next_token_targets(labels, mask).tolist() == [[-100, -100, 4], [6, 7, -100]]

@@ -77,7 +77,7 @@ def test_ctrl_c_saves_after_the_step_it_is_in(tmp_path, number):
         if len(passes) == 6:  # 4 steps, an evaluation, and the middle of step 5
             signal.raise_signal(number)
 
-    hook = model.register_forward_pre_hook(interrupt)
+    hook = model.blocks[0].register_forward_pre_hook(interrupt)
     before = signal.getsignal(number)
     history = train(model, text(), text(200), QUICK, tmp_path)
     hook.remove()

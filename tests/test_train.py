@@ -13,6 +13,7 @@ from minigpt import GPT2, GPT2Config
 from minigpt.data import batch_at, segment_ids_of, targets_of
 from minigpt.evaluation import evaluate, induction_gap
 from minigpt.loss import next_token_loss
+from minigpt.model_loss import LanguageModelLoss
 from minigpt.train import TrainConfig, accumulate, decay_groups, learning_rate_at, train
 
 SHAPE = dict(n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
@@ -133,7 +134,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(micro_batch_size, en
     gradients, losses = [], []
     for settings in (config, dataclasses.replace(config, micro_batch_size=None)):
         model.zero_grad()
-        losses.append(accumulate(model, batch, settings).item())
+        losses.append(accumulate(LanguageModelLoss(model), batch, settings).item())
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     assert losses[0] == pytest.approx(losses[1], abs=1e-12)
     for parts, whole in zip(*gradients, strict=True):
@@ -157,8 +158,9 @@ def test_packed_documents_are_scored_as_apart():
     n_targets = sum(len(document) - 1 for document in documents)
     assert (targets_of(row, end)[0, 1:] != -100).sum() == n_targets
     config = TrainConfig(**QUICK | {"end_of_text": end})
-    assert accumulate(model, row, config).item() == pytest.approx(sum(losses).item() / n_targets, abs=1e-12)
-    plain = accumulate(model, row, TrainConfig(**QUICK)).item()
+    loss_of = LanguageModelLoss(model)
+    assert accumulate(loss_of, row, config).item() == pytest.approx(sum(losses).item() / n_targets, abs=1e-12)
+    plain = accumulate(loss_of, row, TrainConfig(**QUICK)).item()
     assert plain != pytest.approx(sum(losses).item() / n_targets, abs=1e-3)
 
 

@@ -1,0 +1,41 @@
+"""A model and its loss as one module: what training differentiates and scoring asks, the logits left out."""
+
+import torch
+from torch import nn
+
+from .gpt2 import GPT2
+from .loss import linear_cross_entropy, next_token_loss, next_token_targets
+
+
+class LanguageModelLoss(nn.Module):
+    """(tokens, labels), each (B, T), -> the `next_token_loss` of a model's logits.
+
+    The model is any module that turns (B, T) ids into (B, T, V) logits. Of a GPT2 the logits are never all in memory:
+    its hidden states and its head go to `linear_cross_entropy`, those of scored positions only. A subclass with another
+    head, or a hook on the model as a whole, is asked for logits like any other module. compile=True compiles the model.
+    """
+
+    def __init__(self, model: nn.Module, compile: bool = False):
+        super().__init__()
+        self.model = model
+        self.asks_for_hidden = _logits_are_hidden_times_head(model)
+        run = model.hidden if self.asks_for_hidden else model
+        self.run = torch.compile(run) if compile else run
+
+    def forward(self, tokens, labels, reduction="mean", num_items=None, **inputs) -> torch.Tensor:
+        """Arguments as in `next_token_loss`; further inputs, such as segment_ids, go to the model."""
+        if not self.asks_for_hidden:
+            logits = self.run(tokens, **inputs)
+            return next_token_loss(logits, labels, reduction=reduction, num_items=num_items)
+        hidden, targets = self.run(tokens, **inputs)[:, :-1], next_token_targets(labels)
+        head = self.model.head_weight
+        return linear_cross_entropy(hidden, head, targets, reduction=reduction, num_items=num_items)
+
+
+def _logits_are_hidden_times_head(model: nn.Module) -> bool:
+    return (
+        isinstance(model, GPT2)
+        and (type(model).forward, type(model).logits) == (GPT2.forward, GPT2.logits)
+        and not {"forward", "logits"} & vars(model).keys()
+        and not (model._forward_hooks or model._forward_pre_hooks)
+    )

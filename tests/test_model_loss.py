@@ -1,0 +1,97 @@
+"""A model and its loss in one: equal to the loss of the logits, whatever the model does with them."""
+
+import pytest
+import torch
+from oracle import pair
+from torch import nn
+
+from minigpt import model_loss
+from minigpt.gpt2 import GPT2
+from minigpt.loss import next_token_loss
+from minigpt.model_loss import LanguageModelLoss
+
+
+class Cooler(GPT2):
+    """Temperature built in: another head."""
+
+    def logits(self, hidden):
+        return super().logits(hidden) / 2
+
+
+class Backwards(GPT2):
+    def forward(self, tokens, **inputs):
+        return super().forward(tokens, **inputs).flip(-1)
+
+
+class Bigrams(nn.Module):
+    """Knows one predecessor, has neither hidden states nor a head."""
+
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, vocab_size).double()
+
+    def forward(self, tokens):
+        return self.table(tokens)
+
+
+def plain(model):
+    return model
+
+
+def subclass(kind):
+    def make(model):
+        other = kind(model.config).double()
+        other.load_state_dict(model.state_dict())
+        return other.eval()
+
+    return make
+
+
+def hooked(model):
+    model.register_forward_hook(lambda module, inputs, output: output * 3)
+    return model
+
+
+def patched(model):
+    original = model.logits
+    model.logits = lambda hidden: original(hidden) + hidden[..., :1]
+    return model
+
+
+def bigrams(model):
+    return Bigrams(model.config.vocab_size)
+
+
+MODELS = [plain, subclass(Cooler), subclass(Backwards), hooked, patched, bigrams]
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("options", [{}, {"num_items": 7}, {"reduction": "sum"}, {"reduction": "none"}], ids=str)
+@pytest.mark.parametrize("make", MODELS, ids=["plain", "cooler", "backwards", "hooked", "patched", "bigrams"])
+def test_it_is_the_loss_of_the_logits(make, options, tied):
+    model = make(pair(4, tie_word_embeddings=tied)[0])
+    tokens = torch.arange(24).view(3, 8) % model.get_parameter(next(iter(dict(model.named_parameters())))).size(0)
+    labels = tokens.clone()
+    labels[1, :4] = -100
+    results = []
+    for lean in (True, False):
+        model.zero_grad()
+        loss = LanguageModelLoss(model)(tokens, labels, **options) if lean else 0
+        loss = loss if lean else next_token_loss(model(tokens), labels, **options)
+        loss.sum().backward()
+        results.append([loss.detach(), *(p.grad for p in model.parameters())])
+    for found, expected in zip(*results, strict=True):
+        assert found.shape == expected.shape and (found - expected).abs().max() < 1e-12 * max(1, expected.abs().max())
+
+
+def test_only_a_plain_gpt2_goes_without_logits(monkeypatch):
+    """And it does: nobody asks it for any."""
+    asked = []
+    original = GPT2.logits
+    for kind in (GPT2, Cooler):
+        monkeypatch.setattr(kind, "logits", lambda self, hidden: asked.append(type(self)) or original(self, hidden))
+    ours = pair(4)[0]
+    for make in (plain, subclass(Cooler)):
+        LanguageModelLoss(make(ours))(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 3]]))
+    assert asked == [Cooler]
+    assert model_loss.LanguageModelLoss(ours).asks_for_hidden
