@@ -134,7 +134,7 @@ def linear_cross_entropy(
     At V = 50257 the logits of 1024 tokens fill 206 MB, and their gradient as much again. But a row of the gradient,
     softmax minus the target, is known as soon as the row's loss is: each chunk's part of the gradients of hidden and
     weight is computed at once, and its logits are forgotten. Only reduction "none", whose rows may be weighted later,
-    computes them twice. chunk_size None = as many rows as make 2^23 logits (on CUDA 2^26).
+    computes them twice. chunk_size None = as many rows as make 2^22 logits (on CUDA 2^26).
     Under autocast the products are in its dtype, the loss in float32.
     Raises ValueError as `cross_entropy` does, for shapes that do not fit, and for a chunk_size or num_items below 1.
     """
@@ -146,7 +146,7 @@ def linear_cross_entropy(
         )
     _check_reduction(reduction, num_items)
     if chunk_size is None:
-        chunk_size = max(1, 2 ** (26 if hidden.is_cuda else 23) // len(weight))
+        chunk_size = max(1, 2 ** (26 if hidden.is_cuda else 22) // len(weight))
     if not isinstance(chunk_size, int) or chunk_size < 1:
         raise ValueError(f"chunk_size must be an integer of at least 1, got {chunk_size!r}")
     counts = _counted(targets, len(weight), hidden.device, ignore_index)
@@ -175,28 +175,26 @@ class _SumOfLosses(torch.autograd.Function):
     def forward(ctx, rows, weight, targets, chunk_size, scale):
         device = rows.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
-        half = dtype in (torch.float16, torch.bfloat16)
         head, total = weight.to(dtype), 0.0
         grad_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
         grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         with torch.autocast(device, enabled=False):
             for first in range(0, len(rows), chunk_size):
                 part = slice(first, first + chunk_size)
-                x, target = rows[part].to(dtype), targets[part, None]
-                logits = F.linear(x, head)  # (n, V), the largest thing there is
-                log_p = (logits.float() if half else logits).log_softmax(dim=-1)
-                total = total - log_p.gather(1, target).sum()
-                if not any(ctx.needs_input_grad):
-                    continue
-                gradient = log_p.exp_()
-                gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0)).mul_(scale)
-                gradient = gradient.to(dtype)
+                x = rows[part].to(dtype)
+                loss, gradient = _loss_and_gradient(x, head, targets[part, None])
+                total = total + loss
                 if grad_rows is not None:
                     grad_rows[part] = gradient @ head
                 if grad_weight is not None and dtype == weight.dtype:
                     grad_weight.addmm_(gradient.t(), x)
-                elif grad_weight is not None:
-                    grad_weight += gradient.t() @ x
+                elif grad_weight is not None:  # a sum of half-precision products, in blocks that a cache can hold
+                    for block in range(0, len(head), 2048):
+                        product = gradient[:, block : block + 2048].t() @ x
+                        grad_weight[block : block + 2048] += product.to(weight.dtype)
+                del gradient  # before the next chunk makes its own
+        for gradient in filter(lambda g: g is not None, (grad_rows, grad_weight)):
+            gradient.mul_(scale)
         ctx.save_for_backward(grad_rows, grad_weight)
         return total * scale if len(rows) else rows.sum() * scale  # no rows: 0, or nan
 
@@ -206,6 +204,16 @@ class _SumOfLosses(torch.autograd.Function):
         # loss.backward() starts with a 1: nothing to multiply, and no copies.
         scaled = [g if g is None or grad_output == 1 else g * grad_output for g in ctx.saved_tensors]
         return *scaled, None, None, None
+
+
+def _loss_and_gradient(x, head, target):
+    """Sum of the losses of rows x (n, C), and its gradient with respect to their logits: softmax minus the target."""
+    logits = F.linear(x, head)  # (n, V), the largest thing there is
+    logits = logits.float() if x.dtype in (torch.float16, torch.bfloat16) else logits
+    loss = -logits.log_softmax(dim=-1).gather(1, target).sum()
+    gradient = logits.softmax(dim=-1)
+    gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
+    return loss, gradient.to(x.dtype)
 
 
 def _check_reduction(reduction, num_items=None):

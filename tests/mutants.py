@@ -265,8 +265,8 @@ MUTANTS = [
     Mutant(
         "the target missing in the gradient",
         "loss",
-        "gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0)).mul_(scale)",
-        "gradient.mul_(scale)",
+        "    gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))\n",
+        "",
         "softmax for its gradient: every logit is pushed down",
     ),
     Mutant(
