@@ -51,15 +51,15 @@ def one_token_step(model: GPT2, n_steps: int) -> Callable:
 
     It works with the parameters that the model has when it is made. n_steps is how often it is going to be called:
     where that pays, the head is copied into (C, V) order. V dot products as short as C read memory at a third of its
-    speed, C long rows to add up at all of it.
+    speed, C long rows to add up at all of it. (Not in half precision: see `pretrained`.)
     """
     c, head = model.config, model.head_weight
-    if n_steps >= STEPS_THAT_PAY_FOR_A_COPY and head.device.type == "cpu":
+    in_half = head.dtype in (torch.float16, torch.bfloat16)
+    if n_steps >= STEPS_THAT_PAY_FOR_A_COPY and head.device.type == "cpu" and not in_half:
         head = head.t().contiguous().t()
     token_embedding, position_embedding = model.token_embedding.weight, model.position_embedding.weight
     layers = [_parameters(block) for block in model.blocks]
     final_norm = _norm(model.final_norm)
-    in_half = head.dtype in (torch.float16, torch.bfloat16)
 
     def step(tokens: torch.Tensor, mask: torch.Tensor | None, cache: KVCache) -> torch.Tensor:
         positions = cache.length if mask is None else position_ids_for(mask, 0, tokens)[:, 0]

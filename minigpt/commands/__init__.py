@@ -1,5 +1,5 @@
 """The commands of `python -m minigpt`, one file each: `add` describes its arguments, `run` does it."""
 
-from . import download, generate, perplexity, tour, train, verify
+from . import bench, download, generate, perplexity, tour, train, verify
 
-COMMANDS = (tour, generate, perplexity, train, download, verify)
+COMMANDS = (tour, generate, perplexity, train, download, verify, bench)

@@ -22,7 +22,7 @@ from ..generation import (
 from ..processors import most_likely
 from ..speculation import speculate
 from ..tokenizer import Tokenizer
-from .options import add_device, add_json, add_source, load, not_empty, positive, print_json, seed
+from .options import add_device, add_dtype, add_json, add_source, load, not_empty, positive, print_json, seed
 
 NAME, HELP = "generate", "Continue texts, token by token"
 
@@ -36,6 +36,7 @@ def add(parser) -> None:
     parser.add_argument("--file", type=not_empty, metavar="FILE", help="prompts from a file, one a line; - is stdin")
     add_source(parser)
     add_device(parser)
+    add_dtype(parser)
     parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="at most N tokens (default 100)")
     parser.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: used tokens become less likely")
     parser.add_argument("--no-repeat-ngram-size", type=int, metavar="N", help="no run of N tokens comes twice")

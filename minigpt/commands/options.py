@@ -3,6 +3,8 @@
 import argparse
 import json
 import math
+import os
+from pathlib import Path
 
 import torch
 
@@ -52,6 +54,28 @@ def add_json(parser) -> None:
     parser.add_argument("--json", action="store_true", help="print data instead of text")
 
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def add_dtype(parser) -> None:
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the model (default float32)")
+
+
+def check_writable(file: str | None) -> None:
+    """Raise ValueError where no file of this name can be written; None is no file."""
+    folder = Path(file or ".").absolute().parent
+    if file and (Path(file).is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK))):
+        raise ValueError(f"{file} cannot be written: {folder} is not a folder that can be written to")
+
+
+def check_picture(file: str | None) -> None:
+    """Raise ValueError where --plot cannot be written, or is no picture."""
+    check_writable(file)
+    if file and Path(file).suffix not in PICTURES:
+        raise ValueError(f"--plot {file}: the name of a picture ends in {', '.join(PICTURES)}")
+
+
 def device_of(options) -> torch.device:
     """The device asked for. Raises ValueError when this machine cannot use it."""
     try:
@@ -64,7 +88,9 @@ def device_of(options) -> torch.device:
 
 
 def load(options) -> tuple[GPT2, Tokenizer]:
-    return load_model(options.source, device_of(options), attention="sdpa"), load_tokenizer(options.source)
+    """The model and the tokenizer that --source, --device and --dtype ask for."""
+    model = load_model(options.source, device_of(options), DTYPES[options.dtype], attention="sdpa")
+    return model, load_tokenizer(options.source)
 
 
 def print_json(data) -> None:

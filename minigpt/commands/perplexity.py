@@ -1,23 +1,30 @@
 """python -m minigpt perplexity: one ledger, and every number that is made of it."""
 
 import csv
-import os
-from pathlib import Path
-
-import torch
 
 from ..data import dataset_text, read_text
 from ..perplexity import AGGREGATIONS, Scores, score
 from ..perplexity_plots import plot_measurement, surprise_in_colour
 from ..pretrained import load_model, load_tokenizer, on_disk
 from ..published import PUBLISHED, wikitext_words
-from .options import add_device, add_json, add_source, device_of, not_empty, positive, print_json
+from .options import (
+    DTYPES,
+    add_device,
+    add_dtype,
+    add_json,
+    add_source,
+    check_picture,
+    check_writable,
+    device_of,
+    load,
+    not_empty,
+    positive,
+    print_json,
+)
 
 NAME, HELP = "perplexity", "Measure how well a model predicts a text, and average it in every way"
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 TOKENS_IN_PLOT = 96
-PICTURES = (".png", ".pdf", ".svg")
 
 
 def add(parser) -> None:
@@ -35,7 +42,7 @@ def add(parser) -> None:
     add_device(parser)
     parser.add_argument("--window", type=int, metavar="W", help="tokens read at once (default: the context length)")
     parser.add_argument("--stride", type=int, nargs="+", metavar="S", help="from window to window (default: W / 2)")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the model (default float32)")
+    add_dtype(parser)
     parser.add_argument("--batch-size", type=positive, metavar="B", help="windows at a time")
     parser.add_argument("--plot", type=not_empty, metavar="PNG", help="windows, losses and perplexities as a picture")
     parser.add_argument(
@@ -54,14 +61,9 @@ def run(options) -> int:
     if options.preset:
         return run_preset(options)
     text = read_text(options.text) if options.text else dataset_text(options.dataset)
-    for file in filter(None, (options.plot, options.ledger)):
-        folder = Path(file).absolute().parent
-        if not (folder.is_dir() and os.access(folder, os.W_OK)) or Path(file).is_dir():
-            raise ValueError(f"{file} cannot be written: {folder} is not a folder that can be written to")
-    if options.plot and Path(options.plot).suffix not in PICTURES:
-        raise ValueError(f"--plot {options.plot}: the name of a picture ends in {', '.join(PICTURES)}")
-    model = load_model(options.source, device_of(options), DTYPES[options.dtype], "sdpa")
-    tokenizer = load_tokenizer(options.source)
+    check_picture(options.plot)
+    check_writable(options.ledger)
+    model, tokenizer = load(options)
     ids = tokenizer.encode(text)
     ledgers = {}
     for stride in dict.fromkeys(options.stride or [None]):

@@ -1,0 +1,307 @@
+"""Ours against Hugging Face's transformers: the same work, the same weights, the same machine, in turns.
+
+Every comparison first makes sure that both sides answer the same: a race between different computations is no race.
+"""
+
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from .attention import ATTENTION_FUNCTIONS
+from .generation import generate
+from .gpt2 import GPT2, GPT2Config
+from .loss import linear_cross_entropy
+from .model_loss import LanguageModelLoss
+from .perplexity import score, sliding_windows
+from .pretrained import load_model, save_model
+from .stopwatch import Timing, alternate, matrix_rate, peak_memory, read_rate, seconds_of
+from .train import decay_groups
+
+SHAPES = {
+    "tiny": GPT2Config(vocab_size=4096, n_positions=256, n_embd=192, n_layer=5, n_head=6),
+    "gpt2": GPT2Config(),
+}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+BASELINE = "transformers sdpa float32"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    rounds: int
+    forward_tokens: int
+    training_rows: int
+    training_tokens: int
+    new_tokens: int
+    windows: int
+
+
+FULL = Sizes(rounds=7, forward_tokens=1024, training_rows=4, training_tokens=256, new_tokens=64, windows=20)
+QUICK = Sizes(rounds=3, forward_tokens=256, training_rows=2, training_tokens=64, new_tokens=16, windows=3)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One kind of work, and how it went for everyone."""
+
+    work: str
+    timings: list[Timing]
+    operations: float | None = None  # floating point operations of the work
+
+
+class Workshop:
+    """A folder with a checkpoint of random weights, from which both sides load what they race with."""
+
+    def __init__(self, config: GPT2Config, folder: str | Path, dtypes: Sequence[str] = tuple(DTYPES), device="cpu"):
+        try:
+            import transformers
+        except ImportError:
+            reason = "transformers, the other side, is not installed: pip install -r requirements.txt"
+            raise ImportError(reason) from None
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        self.transformers, self.config, self.device, self.folder = transformers, config, device, Path(folder)
+        self.half = [name for name in dtypes if name != "float32"]  # float32 is what both sides have in common
+        torch.manual_seed(0)
+        save_model(GPT2(config), self.folder)
+
+    def ours(self, attention: str, dtype=torch.float32) -> GPT2:
+        return load_model(self.folder, self.device, dtype, attention)
+
+    def theirs(self, attention: str, dtype=torch.float32) -> torch.nn.Module:
+        model = self.transformers.GPT2LMHeadModel.from_pretrained(
+            self.folder, dtype=dtype, attn_implementation=attention
+        )
+        return model.to(self.device).eval()
+
+    def tokens(self, *shape: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(1)
+        return torch.randint(self.config.vocab_size, shape, generator=generator).to(self.device)
+
+    def race(self, contenders: dict[str, Callable], rounds: int) -> list[Timing]:
+        return alternate(contenders, BASELINE, rounds, self.device)
+
+
+def forward(shop: Workshop, sizes: Sizes) -> Comparison:
+    """Logits of one row."""
+    n = min(sizes.forward_tokens, shop.config.n_positions)
+    tokens = shop.tokens(1, n)
+    models = _both_sides(shop)
+    with torch.inference_mode():
+        expected = models[BASELINE](tokens).logits
+        for name, model in models.items():
+            if name.startswith("minigpt"):
+                _same(name, model(tokens), expected)
+        timings = shop.race({name: lambda model=model: model(tokens) for name, model in models.items()}, sizes.rounds)
+    return Comparison(f"forward 1×{n}", timings, operations=_forward_operations(shop.config, 1, n))
+
+
+def training_step(shop: Workshop, sizes: Sizes) -> Comparison:
+    """Forward, loss, backward and AdamW, without dropout."""
+    batch, n = sizes.training_rows, min(sizes.training_tokens, shop.config.n_positions)
+    tokens = shop.tokens(batch, n)
+    ours, theirs = shop.ours("sdpa"), shop.theirs("sdpa")  # in eval mode: no dropout
+    loss_of = LanguageModelLoss(ours)
+    optimizers = [torch.optim.AdamW(decay_groups(model, 0.1), lr=1e-5, fused=True) for model in (ours, theirs)]
+
+    def our_step(attention: str, half: bool):
+        for block in ours.blocks:
+            block.attention.attention = ATTENTION_FUNCTIONS[attention]
+        return step(lambda: loss_of(tokens, tokens), optimizers[0], half)
+
+    def their_step(attention: str, half: bool):
+        theirs.set_attn_implementation(attention)
+        return step(lambda: theirs(tokens, labels=tokens).loss, optimizers[1], half)
+
+    def step(loss_of_batch, optimizer, half):
+        with torch.autocast(torch.device(shop.device).type, torch.bfloat16, enabled=half):
+            loss = loss_of_batch()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach()
+
+    _same("the first loss", our_step("sdpa", False), their_step("sdpa", False))
+    ways = [("float32", False), ("bfloat16 autocast", True)] if "bfloat16" in shop.half else [("float32", False)]
+    contenders = {
+        f"{side} {attention} {dtype}": lambda run=run, attention=attention, half=half: run(attention, half)
+        for side, run, plain in [("minigpt", our_step, "explicit"), ("transformers", their_step, "eager")]
+        for attention in (plain, "sdpa")
+        for dtype, half in ways
+    }
+    timings = shop.race(contenders, sizes.rounds)
+    return Comparison(f"training step {batch}×{n}", timings, operations=3 * _forward_operations(shop.config, batch, n))
+
+
+def decoding(shop: Workshop, sizes: Sizes, batch: int) -> Comparison:
+    """Greedy decoding behind a prompt of 16 tokens, with each side's own generate."""
+    n_new = min(sizes.new_tokens, shop.config.n_positions - 16)
+    prompts = shop.tokens(batch, 16)
+    rows = prompts.tolist()
+    models = _both_sides(shop)
+    for dtype in shop.half:
+        models[f"minigpt sdpa {dtype}"] = shop.ours("sdpa", DTYPES[dtype])
+
+    def run(name):
+        if name.startswith("minigpt"):
+            return [row[-n_new:] for row in generate(models[name], rows, n_new)]
+        found = models[name].generate(
+            prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=n_new, min_new_tokens=n_new,
+            do_sample=False, pad_token_id=0,
+        )  # fmt: skip
+        return found[:, -n_new:].tolist()
+
+    if run("minigpt sdpa float32") != run(BASELINE):
+        raise RuntimeError("the two sides decode different tokens")
+    timings = shop.race({name: lambda name=name: run(name) for name in models}, sizes.rounds)
+    return Comparison(f"greedy decoding {batch}×{n_new}", timings)
+
+
+def perplexity(shop: Workshop, sizes: Sizes) -> Comparison:
+    """Sliding windows at half a window's stride: the lecture's loop on transformers, and `score`."""
+    window = shop.config.n_positions
+    tokens = shop.tokens(window + (sizes.windows - 1) * (window // 2))
+    models = {
+        BASELINE: shop.theirs("sdpa"),
+        "minigpt explicit float32": shop.ours("explicit"),
+        "minigpt sdpa float32": shop.ours("sdpa"),
+    }
+    if "bfloat16" in shop.half:  # float16 products of many rows have no fast kernels on a CPU
+        models["minigpt sdpa bfloat16"] = shop.ours("sdpa", torch.bfloat16)
+
+    def lecture():
+        losses = []
+        for begin, end, n_new in sliding_windows(len(tokens), window, window // 2):
+            labels = tokens[None, begin:end].clone()
+            labels[:, :-n_new] = -100
+            with torch.no_grad():
+                losses.append(models[BASELINE](tokens[None, begin:end], labels=labels).loss)
+        return torch.stack(losses).mean().exp()
+
+    def run(name):
+        return lecture() if name == BASELINE else score(models[name], tokens.cpu()).window_mean_perplexity
+
+    _same("perplexity", torch.tensor(run("minigpt sdpa float32")), run(BASELINE).cpu())
+    timings = shop.race({name: lambda name=name: run(name) for name in models}, min(3, sizes.rounds))
+    return Comparison(f"perplexity of {sizes.windows} windows", timings)
+
+
+def loading(shop: Workshop, sizes: Sizes) -> Comparison:
+    """From the folder to the first logits. (transformers maps the file and reads a weight when it is first used.)"""
+    token = shop.tokens(1, 1)
+
+    @torch.inference_mode()
+    def run(name):
+        model = shop.theirs("sdpa") if name == BASELINE else shop.ours("sdpa")
+        return model(token)
+
+    names = (BASELINE, "minigpt sdpa float32")
+    return Comparison("loading, and one token", shop.race({n: lambda n=n: run(n) for n in names}, sizes.rounds))
+
+
+def importing(sizes: Sizes) -> dict[str, float]:
+    """Seconds of `import torch` and of `import minigpt`, which includes it, each in a process of its own."""
+    contenders = {name: lambda name=name: _python(f"import {name}") for name in ("torch", "minigpt")}
+    timings = alternate(contenders, "torch", sizes.rounds)
+    return {f"import {timing.contender}": timing.median for timing in timings}
+
+
+PEAK_OF_LOADING = """
+import resource, sys, minigpt
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+minigpt.load_model(sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1024 if sys.platform == "linux" else 1))
+"""
+
+
+def memory(shop: Workshop, sizes: Sizes) -> dict[str, int | None]:
+    """Peak bytes: of a process that loads; of head and loss, forward and backward, with the logits held and without.
+
+    The gradient of the head's weight, which both need, is not counted. None where Python has no `resource` (Windows).
+    """
+    n, c = min(sizes.forward_tokens, shop.config.n_positions), shop.config
+    weight = torch.randn(c.vocab_size, c.n_embd, device=shop.device).mul_(0.02).requires_grad_()
+    hidden = torch.randn(n, c.n_embd, device=shop.device, requires_grad=True)
+    targets = shop.tokens(n)
+
+    def extra(loss: Callable) -> int:
+        weight.grad = hidden.grad = None
+        peak = peak_memory(lambda: loss(hidden, weight, targets).backward(), shop.device)
+        return peak - weight.numel() * weight.element_size()
+
+    return {
+        "the checkpoint's file": (shop.folder / "model.safetensors").stat().st_size,
+        "load_model": None if sys.platform == "win32" else int(_python(PEAK_OF_LOADING, str(shop.folder))),
+        f"head and loss of {n} tokens, logits held": extra(lambda h, w, t: F.cross_entropy(F.linear(h, w), t)),
+        f"head and loss of {n} tokens, linear_cross_entropy": extra(linear_cross_entropy),
+    }
+
+
+def _python(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def limits(device="cpu") -> dict[str, float]:
+    """What this machine can do at all: operations a second in matrix products, bytes a second read from memory."""
+    return {
+        "float32 operations a second": matrix_rate(torch.float32, device),
+        "bfloat16 operations a second": matrix_rate(torch.bfloat16, device),
+        "bytes a second": read_rate(device),
+    }
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One forward pass: what was made larger, how large, and what it cost."""
+
+    of: str  # "tokens", "rows" or "layers"
+    size: int
+    attention: str
+    seconds: float
+    peak_bytes: int
+
+
+def growth(config: GPT2Config, rounds: int = 5, device="cpu") -> list[Growth]:
+    """Time and memory of a forward pass against its length (up to the context), its rows, and the model's layers."""
+    found = []
+    longest = config.n_positions
+    plans = [("tokens", longest // k, dict(tokens=longest // k)) for k in (8, 4, 2, 1)]
+    plans += [("rows", rows, dict(rows=rows)) for rows in (1, 2, 4, 8)]
+    plans += [("layers", k, dict(layers=k)) for k in sorted({max(1, config.n_layer * k // 4) for k in (1, 2, 3, 4)})]
+    for of, size, plan in plans:
+        plan = dict(tokens=longest // 8, rows=1, layers=config.n_layer) | plan
+        for attention in ATTENTION_FUNCTIONS:
+            shape = GPT2Config(**{**vars(config), "n_layer": plan["layers"]})
+            model = GPT2(shape, attention).to(device).eval()
+            tokens = torch.zeros(plan["rows"], plan["tokens"], dtype=torch.int64, device=device)
+            with torch.inference_mode():
+                peak = peak_memory(lambda model=model, tokens=tokens: model.hidden(tokens), device)
+                seconds = [seconds_of(lambda m=model, t=tokens: m.hidden(t), device) for _ in range(rounds)]
+            found.append(Growth(of, size, attention, statistics.median(seconds), peak))
+    return found
+
+
+def _both_sides(shop: Workshop) -> dict[str, torch.nn.Module]:
+    ours = {f"minigpt {attention} float32": shop.ours(attention) for attention in ("explicit", "sdpa")}
+    theirs = {f"transformers {attention} float32": shop.theirs(attention) for attention in ("eager", "sdpa")}
+    return ours | theirs
+
+
+def _same(what: str, ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    difference = ((ours.double() - theirs.double()).abs().max() / theirs.abs().max()).item()
+    if not difference < 1e-4:
+        raise RuntimeError(f"{what} differs from transformers' by {difference:.0e}: there is nothing to compare")
+
+
+def _forward_operations(config: GPT2Config, batch: int, n: int) -> float:
+    """Multiplications and additions in the matrix products of a forward pass, of attention only the causal half."""
+    inner = config.n_inner or 4 * config.n_embd
+    a_token = config.n_layer * (4 * config.n_embd**2 + 2 * config.n_embd * inner) + config.vocab_size * config.n_embd
+    looked_at = config.n_layer * config.n_embd * n * (n + 1)  # q·k and weights·v of every pair
+    return batch * (2 * n * a_token + 2 * looked_at)

@@ -1,0 +1,95 @@
+"""Time and memory of pieces of work, measured so that a noisy machine does not decide which is faster.
+
+Contenders take turns within each round, so that whatever else the machine does meets all of them; medians are compared.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from tqdm import tqdm
+
+MATRIX, READ = 2048, 64_000_000  # rows of the square matrices, and float32 numbers, with which limits are measured
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one contender in each round, and how many times as fast as the baseline it was."""
+
+    contender: str
+    seconds: list[float]
+    ratio: float  # of the medians: baseline / contender
+    ratio_low: float  # quartiles of the rounds' own ratios
+    ratio_high: float
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def alternate(contenders: dict[str, Callable], baseline: str, rounds: int, device="cpu") -> list[Timing]:
+    """Run every contender once to warm up, then `rounds` rounds of all of them in turn, every second one backwards."""
+    if baseline not in contenders or not isinstance(rounds, int) or rounds < 1:
+        expected = f"baseline must be one of {list(contenders)} and rounds at least 1"
+        raise ValueError(f"{expected}, got {baseline!r} and {rounds!r}")
+    seconds = {name: [] for name in contenders}
+    for number, name in tqdm(_turns(list(contenders), rounds), desc="measuring", leave=False, delay=2, disable=None):
+        taken = seconds_of(contenders[name], device)
+        if number:
+            seconds[name].append(taken)
+    timings = []
+    for name, times in seconds.items():
+        ratios = [base / own for base, own in zip(seconds[baseline], times, strict=True)]
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if rounds > 1 else ratios * 3
+        ratio = statistics.median(seconds[baseline]) / statistics.median(times)
+        timings.append(Timing(name, times, ratio, low, high))
+    return timings
+
+
+def _turns(names: list[str], rounds: int) -> list[tuple[int, str]]:
+    return [(n, name) for n in range(rounds + 1) for name in (names[::-1] if n % 2 else names)]
+
+
+def seconds_of(work: Callable, device="cpu") -> float:
+    start = time.perf_counter()
+    work()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def peak_memory(work: Callable, device="cpu") -> int:
+    """Bytes of tensors in use at the worst moment of work(), beyond those in use before it."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it tells stderr when it starts and stops
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        work()
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return max(accumulate(changes), default=0)
+
+
+def matrix_rate(dtype: torch.dtype, device="cpu") -> float:
+    """Floating point operations a second in the product of two large square matrices, the best of a few tries."""
+    a = torch.randn(MATRIX, MATRIX, device=device).to(dtype)
+    return 2 * MATRIX**3 / min(_tries(lambda: a @ a, device))
+
+
+def read_rate(device="cpu") -> float:
+    """Bytes a second at which memory is read: a sum over 256 MB, the best of a few tries."""
+    numbers = torch.ones(READ, device=device)
+    return 4 * READ / min(_tries(numbers.sum, device))
+
+
+def _tries(work: Callable, device, n: int = 8) -> Iterator[float]:
+    work()
+    return (seconds_of(work, device) for _ in range(n))
