@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .cuda_graph import recorded_step
 from .gpt2 import GPT2, eval_mode
 from .kv_cache import KVCache
 from .one_token import is_plain, one_token_step
@@ -51,10 +52,13 @@ def next_logits(model: GPT2, unread: torch.Tensor, mask=None, cache: KVCache | N
 def reader(model: GPT2, n_steps: int) -> Callable:
     """`next_logits` for this model, (unread, mask, cache) -> logits, to be called about n_steps times; a single token
     goes the short way if it may."""
-    step = one_token_step(model, n_steps) if is_plain(model) else None
+    if not is_plain(model):
+        return lambda unread, mask=None, cache=None: next_logits(model, unread, mask, cache)
+    on_cuda = model.head_weight.device.type == "cuda"
+    step = recorded_step(model, n_steps) if on_cuda else one_token_step(model, n_steps)
 
     def read(unread, mask=None, cache=None):
-        if step is None or cache is None or unread.size(1) > 1:
+        if cache is None or unread.size(1) > 1:
             return next_logits(model, unread, mask, cache)
         return step(unread, mask, cache).float()
 

@@ -15,12 +15,13 @@ from torch.nn.modules import module as hooks_for_all
 from .attention import MultiHeadAttention, padding_mask
 from .gpt2 import GPT2, MLP, Block, position_ids_for
 from .kv_cache import KVCache
+from .pretrained import LARGE
 
 _KNOWN = {GPT2, Block, MLP, MultiHeadAttention, nn.ModuleList, nn.Linear, nn.LayerNorm, nn.Embedding, nn.Dropout}
 # As they were when this file was read: `is_plain` sees when somebody has patched a class since.
 _METHODS = (GPT2.hidden, GPT2.logits, Block.forward, MLP.forward, MultiHeadAttention.forward)
 
-STEPS_THAT_PAY_FOR_A_COPY = 64
+STEPS_THAT_PAY_FOR_A_COPY = 32
 
 
 def is_plain(model: nn.Module) -> bool:
@@ -50,44 +51,64 @@ def one_token_step(model: GPT2, n_steps: int) -> Callable:
     cache, for a plain model in eval mode; mask as in `GPT2.hidden`. It checks nothing: ids and mask are to be right.
 
     It works with the parameters that the model has when it is made. n_steps is how often it is going to be called:
-    where that pays, the head is copied into (C, V) order. V dot products as short as C read memory at a third of its
-    speed, C long rows to add up at all of it. (Not in half precision: see `pretrained`.)
+    where that pays, the head is copied into the order that `_product` reads fastest.
     """
     c, head = model.config, model.head_weight
     in_half = head.dtype in (torch.float16, torch.bfloat16)
     if n_steps >= STEPS_THAT_PAY_FOR_A_COPY and head.device.type == "cpu" and not in_half:
-        head = head.t().contiguous().t()
+        head = _in_columns(head)
     token_embedding, position_embedding = model.token_embedding.weight, model.position_embedding.weight
-    layers = [_parameters(block) for block in model.blocks]
-    final_norm = _norm(model.final_norm)
+    layers = [_parts(block) for block in model.blocks]
+    final_norm, logits_of = _norm(model.final_norm), _product(head)
+    layer_norm = F.layer_norm
 
     def step(tokens: torch.Tensor, mask: torch.Tensor | None, cache: KVCache) -> torch.Tensor:
         positions = cache.length if mask is None else position_ids_for(mask, 0, tokens)[:, 0]
         allowed = None if mask is None else padding_mask(mask)
         heads = (len(tokens), c.n_head, 1, c.n_embd // c.n_head)  # (B, H, T = 1, D)
         x = F.embedding(tokens[:, 0], token_embedding) + position_embedding[positions]  # (B, C)
-        layer_norm, linear = F.layer_norm, F.linear
-        if len(tokens) == 1 and not in_half:  # one row: a vector, whose products with matrices are a little faster
-            x, linear = x[0], _times_vector
         for i, (attention, scale, norm1, query, key, value, output, norm2, up, activation, down) in enumerate(layers):
             normed = layer_norm(x, *norm1)
-            k, v = cache.append(i, linear(normed, *key).view(heads), linear(normed, *value).view(heads))
-            attended = attention(linear(normed, *query).view(heads), k, v, mask=allowed, scale=scale)
-            x = x + linear(attended.reshape(x.shape), *output)
-            x = x + linear(activation(linear(layer_norm(x, *norm2), *up)), *down)
-        return linear(layer_norm(x, *final_norm), head).view(len(tokens), -1)
+            k, v = cache.append(i, key(normed).view(heads), value(normed).view(heads))
+            attended = attention(query(normed).view(heads), k, v, mask=allowed, scale=scale)
+            x = x + output(attended.reshape(x.shape))
+            x = x + down(activation(up(layer_norm(x, *norm2))))
+        return logits_of(layer_norm(x, *final_norm))
 
     return step
 
 
-def _times_vector(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """F.linear for a single vector (C,)."""
-    return torch.mv(weight, x) if bias is None else torch.addmv(bias, weight, x)
+def _in_columns(weight: torch.Tensor) -> torch.Tensor:
+    """The same (V, C) matrix, copied into (C, V) order a few rows at a time: torch's own copy leaps through memory."""
+    copy = weight.new_empty(weight.shape[::-1])
+    for first in range(0, len(weight), 256):
+        copy[:, first : first + 256] = weight[first : first + 256].t()
+    return copy.t()
 
 
-def _parameters(block: Block) -> tuple:
+def _product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
+    """A function x (B, in) -> x @ weight.T + bias (B, out), for a few rows as fast as the weight can be read.
+
+    The libraries behind torch multiply a single row on one thread, which cannot read memory at its full speed. So a
+    large matrix that lies in memory in (in, out) order is cut along its inputs, a part for each thread: a batch of
+    products, whose results are added up. (Half precision has products of its own, which want the other order.)
+    """
+    n_parts = max(n for n in range(1, torch.get_num_threads() + 1) if weight.size(1) % n == 0)
+    in_order = weight.device.type == "cpu" and weight.t().is_contiguous()
+    if weight.numel() < LARGE or n_parts == 1 or not in_order:
+        return lambda x: F.linear(x, weight, bias)
+    parts = weight.t().unflatten(0, (n_parts, -1))  # (n_parts, in / n_parts, out)
+
+    def product(x: torch.Tensor) -> torch.Tensor:
+        total = torch.bmm(x.unflatten(1, (n_parts, -1)).transpose(0, 1), parts).sum(dim=0)
+        return total if bias is None else total + bias
+
+    return product
+
+
+def _parts(block: Block) -> tuple:
     a, mlp = block.attention, block.mlp
-    linears = [(part.weight, part.bias) for part in (a.query, a.key, a.value, a.output, mlp.up, mlp.down)]
+    linears = [_product(part.weight, part.bias) for part in (a.query, a.key, a.value, a.output, mlp.up, mlp.down)]
     query, key, value, output, up, down = linears
     norm1, norm2 = _norm(block.attention_norm), _norm(block.mlp_norm)
     return a.attention, a.scale, norm1, query, key, value, output, norm2, up, mlp.activation, down

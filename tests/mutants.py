@@ -709,6 +709,28 @@ MUTANTS = [
         "v, mask=allowed)",
         "the default scale is right for most models",
     ),
+    # --- one_token.py on several threads; cuda_graph.py
+    Mutant(
+        "the first thread's part only",
+        "one_token",
+        ".transpose(0, 1), parts).sum(dim=0)",
+        ".transpose(0, 1), parts)[0]",
+        "partial sums not added up",
+    ),
+    Mutant(
+        "the unfilled part of the cache in sight",
+        "cuda_graph",
+        "self.may_look[:, past + 1 :] = False",
+        "self.may_look[:, past + 1 :] = True",
+        "keys of 0 take their share of every softmax",
+    ),
+    Mutant(
+        "the newest token out of its own sight",
+        "cuda_graph",
+        "self.may_look[:, : past + 1] = True if mask is None else mask.bool()",
+        "self.may_look[:, :past] = True if mask is None else mask.bool()[:, :past]",
+        "a mask for the cache as it was before the step",
+    ),
     # --- beam_search.py
     Mutant(
         "a length that counts the prompt",

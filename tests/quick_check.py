@@ -564,6 +564,29 @@ def _():
     assert len(perplexity.sliding_windows(40, 16, 8)) == 4
 
 
+@check("fixed", "one_token cuda_graph", "test_one_token.py::test_it_is_the_models_step")
+def _():
+    one_token = importlib.import_module("minigpt.one_token")
+    cuda_graph = importlib.import_module("minigpt.cuda_graph")
+    model = ours(CASES[1], "explicit")[0]
+    tokens = torch.arange(10).view(1, 10) % model.config.vocab_size
+    with torch.no_grad():
+        expected = model(tokens)[:, -1]
+        cache, step = model.new_cache(1, 24), cuda_graph.recorded_step(model, 1)
+        model.hidden(tokens[:, :-1], cache=cache)
+        close(step(tokens[:, -1:], None, cache), expected)
+        model.hidden(tokens[:, :3], cache=cache)
+        cache.truncate(9)
+        close(step(tokens[:, -1:], None, cache), expected)
+    weight = torch.arange(600_000.0).view(600, 1000).t()  # large enough to be shared, in the order that can be
+    threads = torch.get_num_threads
+    torch.get_num_threads = lambda: 2
+    try:
+        close(one_token._product(weight)(torch.ones(1, 600)), weight.sum(dim=1)[None], bar=1e-5)
+    finally:
+        torch.get_num_threads = threads
+
+
 @check("half", "perplexity loss model_loss", "test_perplexity.py::test_half_precision_is_summed_in_whole")
 def _():
     perplexity = importlib.import_module("minigpt.perplexity")

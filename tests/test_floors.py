@@ -25,6 +25,7 @@ FLOORS = [
         "pretrained",
         "processors",
         "one_token",
+        "cuda_graph",
         "decoding",
         "beam_search",
         "speculation",

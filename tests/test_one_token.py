@@ -5,9 +5,26 @@ import torch
 from oracle import check, pair, relative
 from torch import nn
 
-from minigpt import generate
+from minigpt import decoding, generate, one_token
+from minigpt.cuda_graph import recorded_step
+from minigpt.generation import generate_details
 from minigpt.gpt2 import GPT2, Block
 from minigpt.one_token import is_plain, one_token_step
+
+
+def in_columns(model):
+    """As `load_model` leaves large matrices: the same numbers, stored in (in, out) order."""
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            part.weight.data = part.weight.data.t().contiguous().t()
+
+
+def in_two_parts(make):
+    """Every matrix counts as large, and there are two threads to share it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one_token, "LARGE", 0)
+        patch.setattr(torch, "get_num_threads", lambda: 2)
+        return make()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -23,8 +40,15 @@ def test_it_is_the_models_step(seed, attention, dtype):
         mask[row, : 2 * row] = 0  # pads on the left
     mask = mask if seed % 2 else None
     expected = ours(tokens, mask)
-    for n_steps in (1, 1000):  # without and with a copy of the head
-        step = one_token_step(ours, n_steps)
+    in_columns(ours)
+    steps = {
+        "plain": lambda: one_token_step(ours, 1),
+        "copied head": lambda: one_token_step(ours, 1000),
+        "split": lambda: in_two_parts(lambda: one_token_step(ours, 1000)),
+        "fixed": lambda: recorded_step(ours, 1),  # unrecorded on the CPU: the same step on the same fixed shapes
+    }
+    for make in steps.values():
+        step = make()
         cache = ours.new_cache(batch_size, n)
         ours.hidden(tokens[:, :6], None if mask is None else mask[:, :6], cache=cache)
         for t in range(6, n):
@@ -106,3 +130,39 @@ def test_an_exchanged_attention_function_is_used():
     before = generate(model, [[1, 2, 3]], 8, stop_tokens=[])
     model.blocks[0].attention.attention = attention
     assert generate(model, [[1, 2, 3]], 8, stop_tokens=[]) != before and calls == [3] + [1] * 7
+
+
+def test_a_large_matrix_is_shared_by_the_threads(monkeypatch):
+    """In as many parts as there are threads, or fewer where the inputs cannot be divided; only if it lies that way."""
+    asked = []
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda a, b: asked.append(tuple(b.shape)) or bmm(a, b))
+    monkeypatch.setattr(one_token, "LARGE", 60)
+    for threads, shape, is_shared in [
+        (2, (10, 6), (2, 3, 10)),
+        (4, (10, 6), (3, 2, 10)),
+        (4, (9, 6), None),
+        (1, (10, 6), None),
+    ]:
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        rows, x, bias = torch.randn(shape).double(), torch.randn(3, 6).double(), torch.randn(shape[0]).double()
+        for weight in (rows.t().contiguous().t(), rows):
+            asked.clear()
+            found = one_token._product(weight, bias)(x)
+            assert (found - (x @ rows.t() + bias)).abs().max() < 1e-14
+            assert asked == ([is_shared] if is_shared and weight is not rows else [])
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"do_sample": True, "temperature": 1.5, "seed": 3}, {"num_beams": 3}], ids=str
+)
+def test_decoding_behind_a_cache_of_fixed_shape(settings, monkeypatch):
+    """Rows that leave, beams that change places, prompts of several lengths: the same texts."""
+    model = pair(5, n_layer=2, n_positions=48)[0]
+    prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9], [2]]
+    options = settings | {"stop_tokens": list(range(model.config.vocab_size // 8))}
+    expected = generate_details(model, prompts, 40, **options)
+    monkeypatch.setattr(decoding, "one_token_step", recorded_step)
+    found = generate_details(model, prompts, 40, **options)
+    assert [text.tokens for text in found] == [text.tokens for text in expected]
+    assert len({len(text.tokens) for text in expected}) > 1
