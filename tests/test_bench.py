@@ -1,0 +1,127 @@
+"""The race is fair: turns, medians, the same answers on both sides, and memory and operations counted right."""
+
+import json
+import statistics
+
+import pytest
+import torch
+from command_line import run
+from torch.utils.flop_counter import FlopCounterMode
+
+from minigpt import GPT2, GPT2Config, bench, stopwatch
+from minigpt.bench import BASELINE, Sizes, Workshop
+
+SMALL = GPT2Config(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0)
+SIZES = Sizes(rounds=2, forward_tokens=32, training_rows=2, training_tokens=16, new_tokens=6, windows=3)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return Workshop(SMALL, tmp_path_factory.mktemp("shop"))
+
+
+def test_contenders_take_turns_and_medians_are_compared(monkeypatch):
+    clock, turns = [0.0], []
+    monkeypatch.setattr(stopwatch.time, "perf_counter", lambda: clock[0])
+    durations = {"slow": iter([99, 4, 40, 4]), "fast": iter([99, 2, 2, 10])}
+
+    def contender(name):
+        turns.append(name)
+        clock[0] += next(durations[name])
+
+    slow, fast = stopwatch.alternate({n: lambda n=n: contender(n) for n in durations}, "slow", rounds=3)
+    assert turns == ["slow", "fast", "fast", "slow"] * 2  # the first round, a warm-up, does not count
+    assert slow.seconds == [4, 40, 4] and fast.seconds == [2, 2, 10]
+    assert slow.ratio == 1 and fast.ratio == 2 and fast.median == 2
+    rounds = [4 / 2, 40 / 2, 4 / 10]
+    assert [fast.ratio_low, fast.ratio_high] == [
+        statistics.quantiles(rounds, n=4, method="inclusive")[k] for k in (0, 2)
+    ]
+
+
+def test_peak_memory_is_that_of_the_worst_moment():
+    def work():
+        a = torch.ones(1000)
+        b = a + 1
+        del a, b
+        torch.ones(500)
+
+    assert 8000 <= stopwatch.peak_memory(work) < 8500
+
+
+def test_the_machines_limits_are_rates():
+    rates = bench.limits()
+    assert rates["float32 operations a second"] > 1e8 and rates["bytes a second"] > 1e8
+
+
+def test_operations_are_those_that_torch_counts():
+    """torch counts whole score matrices, we count the causal half, with the diagonal."""
+    model = GPT2(SMALL, "explicit").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(3, 20, dtype=torch.int64))
+    of_hidden_pairs = 3 * SMALL.n_layer * SMALL.n_embd * 4 * (20 * 20 - 20 * 21 // 2)
+    assert bench._forward_operations(SMALL, 3, 20) == counter.get_total_flops() - of_hidden_pairs
+
+
+@pytest.mark.parametrize("work", ["forward", "training_step", "decoding", "perplexity", "loading"])
+def test_each_work_is_run_by_both_sides(shop, work):
+    arguments = [2] if work == "decoding" else []
+    comparison = getattr(bench, work)(shop, SIZES, *arguments)
+    names = [timing.contender for timing in comparison.timings]
+    assert BASELINE in names and "minigpt sdpa float32" in names
+    assert all(timing.median > 0 and len(timing.seconds) == 2 for timing in comparison.timings)
+    assert next(t for t in comparison.timings if t.contender == BASELINE).ratio == 1
+
+
+@pytest.mark.parametrize("work", ["forward", "training_step", "decoding", "perplexity"])
+def test_different_answers_are_no_race(shop, work, monkeypatch):
+    original = shop.ours
+
+    def damaged(attention, dtype=torch.float32):
+        model = original(attention, dtype)
+        with torch.no_grad():
+            model.token_embedding.weight.mul_(-1)
+        return model
+
+    monkeypatch.setattr(shop, "ours", damaged)
+    with pytest.raises(RuntimeError, match="differs from transformers'|different tokens"):
+        getattr(bench, work)(shop, SIZES, *([2] if work == "decoding" else []))
+
+
+def test_memory_of_the_loss_is_less_than_its_logits(shop):
+    found = bench.memory(shop, SIZES)
+    held, lean = (found[f"head and loss of 32 tokens, {how}"] for how in ("logits held", "linear_cross_entropy"))
+    assert 2 * 32 * 300 * 4 <= held < 4 * 32 * 300 * 4 and lean > 0
+    assert found["the checkpoint's file"] > 4 * 300 * 32
+
+
+def test_growth_is_measured_against_three_things():
+    points = bench.growth(SMALL, rounds=1)
+    assert [p.size for p in points if (p.of, p.attention) == ("tokens", "sdpa")] == [4, 8, 16, 32]
+    assert {p.of for p in points} == {"tokens", "rows", "layers"}
+    memory = {p.size: p.peak_bytes for p in points if (p.of, p.attention) == ("tokens", "explicit")}
+    assert memory[32] > 3 * memory[8] > 0
+
+
+@pytest.mark.parametrize("arguments", [["--work", "forward", "loading"], ["--growth"]], ids=["works", "growth"])
+def test_the_command(arguments, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(bench.SHAPES, "tiny", SMALL)
+    monkeypatch.setattr(bench, "QUICK", SIZES)
+    monkeypatch.setattr(bench, "_python", lambda code, *arguments: "1000")
+    picture = tmp_path / "bench.png"
+    code, out, _ = run(capsys, "bench", "--quick", *arguments, "--plot", str(picture), "--json")
+    found = json.loads(out)
+    assert code == 0 and picture.stat().st_size > 10_000
+    assert found["machine"]["torch"] == torch.__version__ and found["quick"] is True
+    if "--growth" in arguments:
+        assert len(found["growth"]) == 2 * (4 + 4 + 2)
+    else:
+        assert [work["work"] for work in found["works"]] == ["forward 1×32", "loading, and one token"]
+        assert {"limits", "memory", "importing"} <= found.keys()
+    code, out, _ = run(capsys, "bench", "--quick", *arguments)
+    assert code == 0 and ("explicit" in out) and len(out.splitlines()) > 10
+
+
+def test_a_picture_that_cannot_be_written_is_found_out_first(capsys):
+    code, _, err = run(capsys, "bench", "--quick", "--plot", "/nowhere/bench.png")
+    assert code == 2 and "/nowhere" in err

@@ -1,0 +1,71 @@
+"""Half precision end to end: how far its answers are from those of float32, and what torch computes inside."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from minigpt import generate, load_model
+from minigpt.perplexity import score
+from minigpt.pretrained import LARGE
+
+HALF = [torch.bfloat16, torch.float16]
+
+
+@pytest.fixture(scope="module")
+def text(tiny_tokenizer):
+    package = Path(__file__).parent.parent / "minigpt"
+    ids = tiny_tokenizer.encode("\n".join((package / f"{name}.py").read_text() for name in ("attention", "gpt2")))
+    return ids[:4096]
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_the_tiny_model_stays_what_it_is(dtype, tiny, text, record_property):
+    """Teacher-forced: at 95 of 100 tokens or more the likeliest next is the same; perplexity within half a percent."""
+    half = load_model("tiny", dtype=dtype, attention="sdpa")
+    rows = torch.tensor(text).view(-1, 256)
+    with torch.inference_mode():
+        same = (half(rows).float().argmax(-1) == tiny(rows).argmax(-1)).double().mean().item()
+    ratio = score(half, text).perplexity / score(tiny, text).perplexity
+    record_property("the same likeliest token", same)
+    assert len(text) == 4096 and same >= 0.95 and abs(ratio - 1) < 0.005, f"{same:.4f}, {ratio:.5f}"
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_decoding_in_half_precision_follows_its_own_logits(dtype, tiny_tokenizer):
+    """The short way for one token and the model's own modules agree as far as half precision goes."""
+    half = load_model("tiny", dtype=dtype, attention="sdpa")
+    prompt = tiny_tokenizer.encode("Return the number of items in the list")
+    written = generate(half, [prompt], 40, stop_tokens=[])[0]
+    with torch.inference_mode():
+        logits = half(torch.tensor([written])).float()[0, len(prompt) - 1 : -1]
+    chosen = logits.gather(1, torch.tensor(written[len(prompt) :])[:, None])[:, 0]
+    assert (logits.amax(-1) - chosen).max() < 40 * torch.finfo(dtype).eps * logits.abs().max()
+
+
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_norms_and_softmax_are_float32_inside(dtype):
+    """torch rounds only their results: as if computed in float32 and rounded once. The last bit may fall either way."""
+    x = torch.randn(50, 768, generator=torch.Generator().manual_seed(0)).mul(7).to(dtype)
+    weight, bias = (torch.randn(768, generator=torch.Generator().manual_seed(n)).to(dtype) for n in (1, 2))
+    for found, expected in [
+        (F.layer_norm(x, (768,), weight, bias), F.layer_norm(x.float(), (768,), weight.float(), bias.float())),
+        (x.softmax(-1), x.float().softmax(-1)),
+    ]:
+        assert found.dtype == dtype
+        assert ((found.float() - expected).abs() <= torch.finfo(dtype).eps * expected.abs() + 1e-7).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
+def test_matrices_lie_as_they_are_read_fastest(dtype):
+    """Large ones by columns in float32, which threads can share; by rows in half precision. No number changes."""
+    model, exact = load_model("tiny", dtype=dtype), load_model("tiny", dtype=torch.float64)
+    orders = set()
+    for name, weight in model.named_parameters():
+        assert torch.equal(weight, exact.get_parameter(name).to(dtype))
+        if ".weight" in name and weight.dim() == 2 and "embedding" not in name:
+            by_columns = weight.t().is_contiguous()
+            orders.add(by_columns)
+            assert by_columns == (dtype == torch.float32 and weight.numel() >= LARGE)
+    assert orders == ({True, False} if dtype == torch.float32 else {False})
