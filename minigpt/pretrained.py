@@ -309,10 +309,14 @@ def save_model(model: GPT2, directory: str | Path, tokenizer: Tokenizer | None =
     """Write config.json and model.safetensors (and vocab.json, merges.txt) that `load_model` and transformers load.
 
     A save that fails or is killed leaves the checkpoint that was there. Raises ValueError for a model with a nan or inf
-    in its weights, which could not be loaded again, and OSError when the disk refuses.
+    in its weights, which could not be loaded again, and for a tokenizer with more ids than the model's vocabulary;
+    OSError when the disk refuses.
     """
+    if tokenizer is not None and tokenizer.vocab_size > model.config.vocab_size:
+        ids = f"{tokenizer.vocab_size} ids"
+        raise ValueError(f"the tokenizer has {ids}, the model's vocabulary only vocab_size={model.config.vocab_size}")
     for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
+        if not _all_finite(parameter):
             raise ValueError(f"{name} holds nan or inf: a checkpoint of it could not be loaded again")
     companions = {CONFIG_FILE: (json.dumps(config_json(model), indent=2) + "\n").encode()}
     if tokenizer is not None:

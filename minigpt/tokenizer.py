@@ -182,8 +182,11 @@ class Tokenizer:
 
         The vocabulary is the 256 bytes, the merges in the order learned, and the end-of-text token last. Of equally
         frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every piece
-        is a single token. Raises ValueError for a vocab_size below 257.
+        is a single token. Raises ValueError for a vocab_size below 257, and for a single string, whose texts would be
+        its characters.
         """
+        if isinstance(texts, str):
+            raise ValueError("texts must be several strings, such as [text], got one string")
         if vocab_size < 257:
             raise ValueError(f"vocab_size must be at least 257 (256 bytes and {END_OF_TEXT}), got {vocab_size}")
         piece_counts = Counter()

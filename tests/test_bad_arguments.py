@@ -565,7 +565,10 @@ CASES = {
         (lambda f, w: f(w.tokenizer, [NAN]), "token id nan is outside 0..257"),
         (lambda f, w: f(w.tokenizer, np.array([3, 258])), "token id 258 is outside 0..257"),
     ],
-    Tokenizer.train: [(of(["a"], -1), "vocab_size must be at least 257.*got -1")],
+    Tokenizer.train: [
+        (of(["a"], -1), "vocab_size must be at least 257.*got -1"),
+        (of("one string", 300), "texts must be several strings.*got one"),
+    ],
     Tokenizer.load: [(of("whole.npy"), "no tokenizer in whole.npy: expected vocab.json", FileNotFoundError)],
     Tokenizer.save: [(lambda f, w: f(w.tokenizer, "whole.npy"), "whole.npy", FileExistsError)],
     # pretrained.py
@@ -589,6 +592,7 @@ CASES = {
     save_model: [
         (of(broken_model(INF), "new/folder"), "final_norm.bias holds nan or inf"),
         (of(a_model, "whole.npy"), "whole.npy", FileExistsError),
+        (lambda f, w: f(w.model, "new/folder", w.tokenizer), "tokenizer has 258 ids.*only vocab_size=10"),
     ],
     # data.py
     read_text: [
