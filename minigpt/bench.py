@@ -1,8 +1,9 @@
 """Ours against Hugging Face's transformers: the same work, the same weights, the same machine, in turns.
 
-Every comparison first makes sure that both sides answer the same: a race between different computations is no race.
+Before a race both sides answer in float32, and have to agree: a race between different computations is no race.
 """
 
+import dataclasses
 import statistics
 import subprocess
 import sys
@@ -65,7 +66,9 @@ class Workshop:
             raise ImportError(reason) from None
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
-        self.transformers, self.config, self.device, self.folder = transformers, config, device, Path(folder)
+        self.transformers, self.config, self.folder = transformers, config, Path(folder)
+        self.device = torch.device(device)
+        self.on_cuda = self.device.type == "cuda"
         self.half = [name for name in dtypes if name != "float32"]  # float32 is what both sides have in common
         torch.manual_seed(0)
         save_model(GPT2(config), self.folder)
@@ -120,7 +123,7 @@ def training_step(shop: Workshop, sizes: Sizes) -> Comparison:
         return step(lambda: theirs(tokens, labels=tokens).loss, optimizers[1], half)
 
     def step(loss_of_batch, optimizer, half):
-        with torch.autocast(torch.device(shop.device).type, torch.bfloat16, enabled=half):
+        with torch.autocast(shop.device.type, torch.bfloat16, enabled=half):
             loss = loss_of_batch()
         loss.backward()
         optimizer.step()
@@ -135,7 +138,7 @@ def training_step(shop: Workshop, sizes: Sizes) -> Comparison:
         for attention in (plain, "sdpa")
         for dtype, half in ways
     }
-    if torch.device(shop.device).type == "cuda" and "bfloat16" in shop.half:
+    if shop.on_cuda and "bfloat16" in shop.half:
         compiled = LanguageModelLoss(ours, compile=True)
         contenders["minigpt sdpa bfloat16 autocast, compiled"] = lambda: our_step("sdpa", True, compiled)
     timings = shop.race(contenders, sizes.rounds)
@@ -207,6 +210,7 @@ def loading(shop: Workshop, sizes: Sizes) -> Comparison:
         return model(token)
 
     names = (BASELINE, "minigpt sdpa float32")
+    _same("the first token's logits", run(names[1]), run(BASELINE).logits)
     return Comparison("loading, and one token", shop.race({n: lambda n=n: run(n) for n in names}, sizes.rounds))
 
 
@@ -218,17 +222,19 @@ def importing(sizes: Sizes) -> dict[str, float]:
 
 
 PEAK_OF_LOADING = """
-import resource, sys, minigpt
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import sys, minigpt
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+before = peak()
 minigpt.load_model(sys.argv[1])
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1024 if sys.platform == "linux" else 1))
+print(1024 * (peak() - before))
 """
 
 
 def memory(shop: Workshop, sizes: Sizes) -> dict[str, int | None]:
     """Peak bytes: of a process that loads; of head and loss, forward and backward, with the logits held and without.
 
-    The gradient of the head's weight, which both need, is not counted. None where Python has no `resource` (Windows).
+    The gradient of the head's weight, which both need, is not counted. None where the system does not tell (not Linux).
     """
     n, c = min(sizes.forward_tokens, shop.config.n_positions), shop.config
     weight = torch.randn(c.vocab_size, c.n_embd, device=shop.device).mul_(0.02).requires_grad_()
@@ -236,13 +242,15 @@ def memory(shop: Workshop, sizes: Sizes) -> dict[str, int | None]:
     targets = shop.tokens(n)
 
     def extra(loss: Callable) -> int:
-        weight.grad = hidden.grad = None
-        peak = peak_memory(lambda: loss(hidden, weight, targets).backward(), shop.device)
-        return peak - weight.numel() * weight.element_size()
+        def forward_and_backward():
+            loss(hidden, weight, targets).backward()
+            weight.grad = hidden.grad = None
+
+        return peak_memory(forward_and_backward, shop.device) - weight.numel() * weight.element_size()
 
     return {
         "the checkpoint's file": (shop.folder / "model.safetensors").stat().st_size,
-        "load_model": None if sys.platform == "win32" else int(_python(PEAK_OF_LOADING, str(shop.folder))),
+        "load_model": None if sys.platform != "linux" else int(_python(PEAK_OF_LOADING, str(shop.folder))),
         f"head and loss of {n} tokens, logits held": extra(lambda h, w, t: F.cross_entropy(F.linear(h, w), t)),
         f"head and loss of {n} tokens, linear_cross_entropy": extra(linear_cross_entropy),
     }
@@ -277,14 +285,12 @@ def growth(config: GPT2Config, rounds: int = 5, device="cpu") -> list[Growth]:
     """Time and memory of a forward pass against its length (up to the context), its rows, and the model's layers."""
     found = []
     longest = config.n_positions
-    plans = [("tokens", longest // k, dict(tokens=longest // k)) for k in (8, 4, 2, 1)]
-    plans += [("rows", rows, dict(rows=rows)) for rows in (1, 2, 4, 8)]
-    plans += [("layers", k, dict(layers=k)) for k in sorted({max(1, config.n_layer * k // 4) for k in (1, 2, 3, 4)})]
-    for of, size, plan in plans:
-        plan = dict(tokens=longest // 8, rows=1, layers=config.n_layer) | plan
+    plans = [("tokens", longest // k) for k in (8, 4, 2, 1)] + [("rows", k) for k in (1, 2, 4, 8)]
+    plans += [("layers", k) for k in sorted({max(1, config.n_layer * k // 4) for k in (1, 2, 3, 4)})]
+    for of, size in plans:
+        plan = {"tokens": longest // 8, "rows": 1, "layers": config.n_layer} | {of: size}
         for attention in ATTENTION_FUNCTIONS:
-            shape = GPT2Config(**{**vars(config), "n_layer": plan["layers"]})
-            model = GPT2(shape, attention).to(device).eval()
+            model = GPT2(dataclasses.replace(config, n_layer=plan["layers"]), attention).to(device).eval()
             tokens = torch.zeros(plan["rows"], plan["tokens"], dtype=torch.int64, device=device)
             with torch.inference_mode():
                 peak = peak_memory(lambda model=model, tokens=tokens: model.hidden(tokens), device)
@@ -303,7 +309,7 @@ def _in_half(shop: Workshop, dtype: str) -> dict[str, torch.nn.Module]:
     """Ours in half precision; transformers' only on CUDA, since on a CPU its weights lie in the order that is read at a
     thirtieth of the speed, and beating that would be an empty win."""
     models = {f"minigpt sdpa {dtype}": shop.ours("sdpa", DTYPES[dtype])}
-    if torch.device(shop.device).type == "cuda":
+    if shop.on_cuda:
         models[f"transformers sdpa {dtype}"] = shop.theirs("sdpa", DTYPES[dtype])
     return models
 

@@ -6,10 +6,12 @@ reads and writes a cache at its full capacity, where a mask hides what is not fi
 that stay where they are and are overwritten before each replay.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
 
+from .attention import ATTENTION_FUNCTIONS
 from .gpt2 import GPT2
 from .kv_cache import KVCache
 from .one_token import one_token_step
@@ -17,22 +19,41 @@ from .one_token import one_token_step
 STEPS_THAT_PAY_FOR_A_GRAPH = 8
 
 
+def can_be_recorded(model: GPT2) -> bool:
+    """Whether the step of a plain model may become a graph: on CUDA, with attention of this project, which nothing but
+    its arguments decides about, and not under autocast, whose copies of the weights would be recorded, too."""
+    device = model.head_weight.device.type
+    known = all(block.attention.attention in ATTENTION_FUNCTIONS.values() for block in model.blocks)
+    return device == "cuda" and known and not torch.is_autocast_enabled(device)
+
+
 def recorded_step(model: GPT2, n_steps: int) -> Callable:
     """What `one_token_step` gives, (tokens (B, 1), mask (B, past + 1) or None, cache) -> logits (B, V), from a graph.
 
-    It is recorded when a cache is first seen, and again when rows have left the batch, unless that is nearly full.
+    It is recorded when a cache is first seen. When rows leave the batch, others may soon follow: the next recording
+    waits until none has for a while, and is not made for a cache that is nearly full.
     """
-    simple, fixed = one_token_step(model, n_steps), None
+    simple = one_token_step(model, n_steps)
+    storage, fixed, quiet_steps = None, None, 0
 
     def step(tokens: torch.Tensor, mask: torch.Tensor | None, cache: KVCache) -> torch.Tensor:
-        nonlocal fixed
-        if fixed is None or not fixed.fits(cache):
-            if cache.capacity - cache.length < STEPS_THAT_PAY_FOR_A_GRAPH:
-                return simple(tokens, mask, cache)
+        nonlocal storage, fixed, quiet_steps
+        if cache.keys is not storage:
+            quiet_steps = STEPS_THAT_PAY_FOR_A_GRAPH if storage is None else 0
+            storage, fixed = cache.keys, None
+        room = cache.capacity - cache.length
+        if fixed is None and min(quiet_steps, room) >= STEPS_THAT_PAY_FOR_A_GRAPH:
             fixed = FixedStep(model, cache)
-        return fixed(tokens, mask)
+        quiet_steps += 1
+        return simple(tokens, mask, cache) if fixed is None else fixed(tokens, mask)
 
     return step
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all recordings: the libraries keep a workspace for every stream they have seen."""
+    return torch.cuda.Stream(device)
 
 
 class FixedCache:
@@ -65,10 +86,6 @@ class FixedStep:
         self.may_look = torch.zeros(cache.batch_size, cache.capacity, dtype=torch.bool, device=device)
         self.graph = self._record() if device.type == "cuda" else None
 
-    def fits(self, cache: KVCache) -> bool:
-        """Whether this is still the cache that was recorded: a row that leaves gives its batch another storage."""
-        return cache.keys.data_ptr() == self.fixed.keys.data_ptr()
-
     def __call__(self, tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         past = self.cache.length
         self.tokens.copy_(tokens)
@@ -89,13 +106,14 @@ class FixedStep:
         """Run a few times on a side stream, as libraries set themselves up at first, then record. What is written into
         the cache meanwhile lies behind its length, where the first real step overwrites it."""
         self.may_look[:, 0] = True
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                self._run()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.logits = self._run()
+        device, graph = self.tokens.device, torch.cuda.CUDAGraph()
+        with torch.cuda.device(device):
+            side = _side_stream(device)
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self._run()
+            torch.cuda.current_stream().wait_stream(side)
+            with torch.cuda.graph(graph, stream=side):
+                self.logits = self._run()
         return graph

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .cuda_graph import recorded_step
+from .cuda_graph import can_be_recorded, recorded_step
 from .gpt2 import GPT2, eval_mode
 from .kv_cache import KVCache
 from .one_token import is_plain, one_token_step
@@ -54,8 +54,7 @@ def reader(model: GPT2, n_steps: int) -> Callable:
     goes the short way if it may."""
     if not is_plain(model):
         return lambda unread, mask=None, cache=None: next_logits(model, unread, mask, cache)
-    on_cuda = model.head_weight.device.type == "cuda"
-    step = recorded_step(model, n_steps) if on_cuda else one_token_step(model, n_steps)
+    step = recorded_step(model, n_steps) if can_be_recorded(model) else one_token_step(model, n_steps)
 
     def read(unread, mask=None, cache=None):
         if cache is None or unread.size(1) > 1:

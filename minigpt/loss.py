@@ -21,9 +21,12 @@ def _largest_at_zero(logits):
     """Softmax does not change when a constant is added to every logit; with the largest at 0 no exp overflows."""
     if not (logits.is_floating_point() and logits.dim() and logits.size(-1)):
         raise ValueError(f"logits must be floating point scores (..., V), got {logits.dtype} {tuple(logits.shape)}")
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
+    logits = _at_least_float32(logits)
     return logits - logits.detach().amax(dim=-1, keepdim=True)
+
+
+def _at_least_float32(x):
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _log_sum_exp(logits):
@@ -139,7 +142,9 @@ def linear_cross_entropy(
     Raises ValueError as `cross_entropy` does, for shapes that do not fit, and for a chunk_size or num_items below 1.
     """
     fits = weight.dim() == 2 and hidden.dim() and hidden.shape[-1] == weight.shape[-1] and hidden.is_floating_point()
-    if not fits or hidden.shape[:-1] != targets.shape or (hidden.dtype, hidden.device) != (weight.dtype, weight.device):
+    alike = hidden.device == weight.device
+    alike = alike and (hidden.dtype == weight.dtype or torch.is_autocast_enabled(hidden.device.type))
+    if not (fits and alike) or hidden.shape[:-1] != targets.shape:
         raise ValueError(
             f"expected hidden (..., C), weight (V, C) and targets (...), got {tuple(hidden.shape)} {hidden.dtype} on "
             f"{hidden.device}, {tuple(weight.shape)} {weight.dtype} on {weight.device}, {tuple(targets.shape)}"
@@ -159,12 +164,12 @@ def linear_cross_entropy(
     if not torch.is_grad_enabled():
         rows, weight = rows.detach(), weight.detach()
     divisor = 1 if reduction == "sum" else num_items or len(rows)
-    return _SumOfLosses.apply(rows, weight, chosen, chunk_size, 1 / divisor if divisor else torch.nan)
+    loss = _SumOfLosses.apply(rows, weight, chosen, chunk_size, 1 / max(1, divisor))
+    return loss if divisor else loss + torch.nan  # a mean of nothing, whose gradients are 0 nevertheless
 
 
 def _row_losses(rows, weight, targets):
-    logits = F.linear(rows, weight)  # (n, V)
-    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    logits = _at_least_float32(F.linear(rows, weight))  # (n, V)
     return F.cross_entropy(logits, targets, reduction="none")  # in one kernel what `cross_entropy` does in several
 
 
@@ -174,10 +179,12 @@ class _SumOfLosses(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows, weight, targets, chunk_size, scale):
         device = rows.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
-        head, total = weight.to(dtype), 0.0
+        is_cast = torch.is_autocast_enabled(device) and rows.dtype != torch.float64  # which autocast leaves alone
+        dtype = torch.get_autocast_dtype(device) if is_cast else rows.dtype
+        head, total = weight.to(dtype), _at_least_float32(rows[:0]).sum()
         grad_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        # A sum over all chunks: in half precision it would lose the small parts.
+        grad_weight = _at_least_float32(torch.zeros_like(weight)) if ctx.needs_input_grad[1] else None
         with torch.autocast(device, enabled=False):
             for first in range(0, len(rows), chunk_size):
                 part = slice(first, first + chunk_size)
@@ -186,30 +193,30 @@ class _SumOfLosses(torch.autograd.Function):
                 total = total + loss
                 if grad_rows is not None:
                     grad_rows[part] = gradient @ head
-                if grad_weight is not None and dtype == weight.dtype:
+                if grad_weight is not None and dtype == grad_weight.dtype:
                     grad_weight.addmm_(gradient.t(), x)
-                elif grad_weight is not None:  # a sum of half-precision products, in blocks that a cache can hold
+                elif grad_weight is not None:  # half-precision products, in blocks that a cache can hold
                     for block in range(0, len(head), 2048):
                         product = gradient[:, block : block + 2048].t() @ x
-                        grad_weight[block : block + 2048] += product.to(weight.dtype)
+                        grad_weight[block : block + 2048] += product.to(grad_weight.dtype)
                 del gradient  # before the next chunk makes its own
         for gradient in filter(lambda g: g is not None, (grad_rows, grad_weight)):
             gradient.mul_(scale)
-        ctx.save_for_backward(grad_rows, grad_weight)
-        return total * scale if len(rows) else rows.sum() * scale  # no rows: 0, or nan
+        ctx.save_for_backward(grad_rows, grad_weight if grad_weight is None else grad_weight.to(weight.dtype))
+        return total * scale
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_output):
         # loss.backward() starts with a 1: nothing to multiply, and no copies.
-        scaled = [g if g is None or grad_output == 1 else g * grad_output for g in ctx.saved_tensors]
+        is_one = bool(grad_output == 1)
+        scaled = [g if g is None or is_one else g * grad_output for g in ctx.saved_tensors]
         return *scaled, None, None, None
 
 
 def _loss_and_gradient(x, head, target):
     """Sum of the losses of rows x (n, C), and its gradient with respect to their logits: softmax minus the target."""
-    logits = F.linear(x, head)  # (n, V), the largest thing there is
-    logits = logits.float() if x.dtype in (torch.float16, torch.bfloat16) else logits
+    logits = _at_least_float32(F.linear(x, head))  # (n, V), the largest thing there is
     loss = -logits.log_softmax(dim=-1).gather(1, target).sum()
     gradient = logits.softmax(dim=-1)
     gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))

@@ -22,6 +22,7 @@ _KNOWN = {GPT2, Block, MLP, MultiHeadAttention, nn.ModuleList, nn.Linear, nn.Lay
 _METHODS = (GPT2.hidden, GPT2.logits, Block.forward, MLP.forward, MultiHeadAttention.forward)
 
 STEPS_THAT_PAY_FOR_A_COPY = 32
+MOST_ROWS_TO_SPLIT = 8  # with more, the libraries use all threads themselves
 
 
 def is_plain(model: nn.Module) -> bool:
@@ -93,13 +94,15 @@ def _product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable
     large matrix that lies in memory in (in, out) order is cut along its inputs, a part for each thread: a batch of
     products, whose results are added up. (Half precision has products of its own, which want the other order.)
     """
-    n_parts = max(n for n in range(1, torch.get_num_threads() + 1) if weight.size(1) % n == 0)
+    n_parts = max(n for n in range(1, min(16, torch.get_num_threads()) + 1) if weight.size(1) % n == 0)
     in_order = weight.device.type == "cpu" and weight.t().is_contiguous()
     if weight.numel() < LARGE or n_parts == 1 or not in_order:
         return lambda x: F.linear(x, weight, bias)
     parts = weight.t().unflatten(0, (n_parts, -1))  # (n_parts, in / n_parts, out)
 
     def product(x: torch.Tensor) -> torch.Tensor:
+        if len(x) > MOST_ROWS_TO_SPLIT:
+            return F.linear(x, weight, bias)
         total = torch.bmm(x.unflatten(1, (n_parts, -1)).transpose(0, 1), parts).sum(dim=0)
         return total if bias is None else total + bias
 

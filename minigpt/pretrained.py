@@ -249,9 +249,9 @@ def from_hugging_face(
             raise CheckpointError(f"{file}: tensor {theirs} has shape {tuple(tensor.shape)}, expected {expected}")
         if not tensor.is_floating_point():
             raise CheckpointError(f"{file}: tensor {theirs} holds {tensor.dtype}, expected floating point numbers")
+        tensor = tensor.to(dtype or tensor.dtype)
         if not _all_finite(tensor):
             raise CheckpointError(f"{file}: tensor {theirs} holds nan or inf")
-        tensor = tensor.to(dtype or tensor.dtype)
         parts = (tensor.t() if transpose else tensor).chunk(len(names))
         lay_out = _laid_out_for_one_row if transpose else torch.Tensor.contiguous
         state.update(zip(names, map(lay_out, parts), strict=True))

@@ -14,7 +14,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
-MATRIX, READ = 2048, 64_000_000  # rows of the square matrices, and float32 numbers, with which limits are measured
+# Rows of the square matrices, and float32 numbers, with which limits are measured: enough work to hide its start.
+MATRIX, READ = {"cpu": 2048, "cuda": 8192}, {"cpu": 64_000_000, "cuda": 1_000_000_000}
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,18 @@ def seconds_of(work: Callable, device="cpu") -> float:
     start = time.perf_counter()
     work()
     if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter() - start
 
 
 def peak_memory(work: Callable, device="cpu") -> int:
     """Bytes of tensors in use at the worst moment of work(), beyond those in use before it."""
     if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        work()  # the libraries' own workspaces are there before and after
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         work()
-        return torch.cuda.max_memory_allocated() - before
+        return torch.cuda.max_memory_allocated(device) - before
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it tells stderr when it starts and stops
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
@@ -80,14 +82,15 @@ def peak_memory(work: Callable, device="cpu") -> int:
 
 def matrix_rate(dtype: torch.dtype, device="cpu") -> float:
     """Floating point operations a second in the product of two large square matrices, the best of a few tries."""
-    a = torch.randn(MATRIX, MATRIX, device=device).to(dtype)
-    return 2 * MATRIX**3 / min(_tries(lambda: a @ a, device))
+    n = MATRIX[torch.device(device).type]
+    a = torch.randn(n, n, device=device).to(dtype)
+    return 2 * n**3 / min(_tries(lambda: a @ a, device))
 
 
 def read_rate(device="cpu") -> float:
-    """Bytes a second at which memory is read: a sum over 256 MB, the best of a few tries."""
-    numbers = torch.ones(READ, device=device)
-    return 4 * READ / min(_tries(numbers.sum, device))
+    """Bytes a second at which memory is read: a sum over many numbers, the best of a few tries."""
+    numbers = torch.ones(READ[torch.device(device).type], device=device)
+    return 4 * len(numbers) / min(_tries(numbers.sum, device))
 
 
 def _tries(work: Callable, device, n: int = 8) -> Iterator[float]:

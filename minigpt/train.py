@@ -269,6 +269,8 @@ def _resume(snapshots: Path | None, run: dict, model, optimizer, group: Group) -
         was = ", ".join(f"{name}={before[name]!r}" for name in changed)
         raise ValueError(f"the run in {snapshots} was made with {was}: resume it with the same config")
     model.load_state_dict(state["model"])
+    for name, parameter in model.named_parameters():  # in the order in memory that AdamW's moments have, too
+        parameter.data = state["model"][name].to(parameter)
     optimizer.load_state_dict(state["optimizer"])
     torch.set_num_threads(state["threads"])
     cpu, cuda = state["random"][group.rank]

@@ -286,15 +286,15 @@ MUTANTS = [
     Mutant(
         "what comes from above forgotten",
         "loss",
-        "g if g is None or grad_output == 1 else g * grad_output",
+        "g if g is None or is_one else g * grad_output",
         "g",
         "right for loss.backward(), wrong for a loss that is scaled or summed",
     ),
     Mutant(
         "the lean loss without its shift",
         "model_loss",
-        "self.run(tokens, **inputs)[:, :-1], next",
-        "self.run(tokens, **inputs)[:, 1:], next",
+        '["hidden"](tokens, **inputs)[:, :-1], next',
+        '["hidden"](tokens, **inputs)[:, 1:], next',
         "hidden states of the wrong end",
     ),
     # --- gpt2.py
@@ -975,8 +975,8 @@ MUTANTS = [
     Mutant(
         "losses in half precision",
         "loss",
-        "logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits\n",
-        "logits = logits\n",
+        "logits = _at_least_float32(F.linear(rows, weight))",
+        "logits = F.linear(rows, weight)",
         "log-softmax in bfloat16 has three digits",
     ),
     Mutant(
@@ -987,6 +987,13 @@ MUTANTS = [
         "model.eval() forgotten",
     ),
     # --- train.py
+    Mutant(
+        "resumed in another order of memory",
+        "train",
+        'parameter.data = state["model"][name].to(parameter)',
+        "pass",
+        "fused AdamW pairs numbers by their place in memory",
+    ),
     Mutant(
         "weight decay on norms and biases",
         "train",

@@ -658,12 +658,17 @@ def _():
     assert not left_over and len(norms) == 3 and max(norms) < 0.0101
 
 
-def small_run(minigpt, folder=None, on_record=None, resume=False, **changes):
+def stop(history):
+    raise InterruptedError
+
+
+def small_run(minigpt, folder=None, on_record=None, resume=False, prepare=lambda model: None, **changes):
     """Six steps of a small model with dropout, in float64."""
     train = importlib.import_module("minigpt.train")
     torch.manual_seed(0)
     shape = dict(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=1, embd_pdrop=0.0, attn_pdrop=0.0)
     model = minigpt.GPT2(minigpt.GPT2Config(**shape, resid_pdrop=0.2)).double()
+    prepare(model)
     text = (np.arange(300) * 7 % 20).astype(np.uint16)
     settings = dict(steps=6, batch_size=3, context=8, warmup_steps=2, evaluate_every=3, autocast=False) | changes
     history = train.train(model, text, text, train.TrainConfig(**settings), folder, on_record, resume=resume)
@@ -674,10 +679,6 @@ def small_run(minigpt, folder=None, on_record=None, resume=False, **changes):
 def _():
     minigpt = importlib.import_module("minigpt")
     expected, history = small_run(minigpt)
-
-    def stop(history):
-        raise InterruptedError
-
     with tempfile.TemporaryDirectory() as folder:
         try:
             small_run(minigpt, folder, stop)
@@ -685,6 +686,24 @@ def _():
             torch.manual_seed(99)
         resumed, again = small_run(minigpt, folder, resume=True)
         assert torch.equal(resumed, expected) and [r.step for r in again] == [r.step for r in history] == [3, 6]
+
+
+@check("order", "train", "test_resume.py::test_a_run_that_began_with_a_loaded_model_is_resumed_in_its_order")
+def _():
+    """A model in (in, out) order, as one that was loaded; the one that resumes is built afresh."""
+    minigpt = importlib.import_module("minigpt")
+
+    def in_columns(model):
+        for part in filter(lambda part: isinstance(part, torch.nn.Linear), model.modules()):
+            part.weight.data = part.weight.data.t().contiguous().t()
+
+    expected, _ = small_run(minigpt, prepare=in_columns)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            small_run(minigpt, folder, stop, prepare=in_columns)
+        except InterruptedError:
+            resumed, _ = small_run(minigpt, folder, resume=True)
+        assert torch.equal(resumed, expected)
 
 
 @check("snapshots", "snapshots", "test_resume.py::test_a_full_disk_is_reported_and_the_last_good_snapshot_kept")

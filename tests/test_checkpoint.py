@@ -269,7 +269,7 @@ def test_single_byte_mutations_never_give_a_wrong_model(ours, folder, full):
 
 
 def test_a_disk_that_is_full_at_any_byte_leaves_the_old_checkpoint(ours, folder, full):
-    other = pair(SEED + 1, torch.float32)[0]
+    other = pair(SEED + 1, torch.float32, vocab_size=264)[0]
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     tokenizer = Tokenizer.train(["some text"], 270)
     size = (folder / "model.safetensors").stat().st_size
@@ -323,7 +323,7 @@ KILLED_SAVES = """
 
 def test_kill_9_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(tmp_path, full):
     for number, words in enumerate(["some text", "another story"]):
-        model = pair(SEED + number, torch.float32, n_embd=96, n_head=4, vocab_size=120 + 40 * number)[0]
+        model = pair(SEED + number, torch.float32, n_embd=96, n_head=4, vocab_size=264 + 40 * number)[0]
         save_model(model, tmp_path / str(number), Tokenizer.train([words], 270))
     arguments = [str(tmp_path / name) for name in ("0", "1", "target")]
     kills = 60 if full else 25
@@ -340,7 +340,7 @@ def test_kill_9_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(tmp_path,
 def test_a_save_that_died_after_its_weights_were_in_place_is_finished(ours, folder, tmp_path_factory):
     new_folder = tmp_path_factory.mktemp("new")
     tokenizer = Tokenizer.train(["some text"], 270)
-    new = pair(SEED + 1, torch.float32)[0]
+    new = pair(SEED + 1, torch.float32, vocab_size=264)[0]
     save_model(new, new_folder, tokenizer)
     shutil.copy(new_folder / "model.safetensors", folder)  # the weights are in place, their companions are not yet
     for name in ("config.json", "vocab.json", "merges.txt"):

@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def test_float32_is_float32():
-    """TF32 rounds products to 10 bits of mantissa. It is off unless somebody switches it on, and importing does not."""
+    """TF32 rounds the factors of a product to 10 bits of mantissa. It is off, and importing does not switch it on."""
     assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
 
 
@@ -73,7 +73,11 @@ def test_a_step_is_one_start():
     tokens = torch.tensor([[1, 2, 3, 4]], device="cuda")
     model.hidden(tokens, cache=cache)
     step = FixedStep(model, cache)
-    assert step.graph is not None and step.fits(cache) and cache.length == 4
+    assert step.graph is not None and cache.length == 4
+    with torch.profiler.profile() as seen:
+        step(torch.tensor([[9]], device="cuda"), None)
+    assert sum("cudaGraphLaunch" in event.name for event in seen.events()) == 1
+    cache.truncate(4)
     for token in (5, 6, 7):
         tokens = torch.cat([tokens, torch.tensor([[token]], device="cuda")], dim=1)
         logits = step(tokens[:, -1:], None)

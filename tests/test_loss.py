@@ -261,9 +261,34 @@ def test_the_lean_loss_of_half_precision_is_float32(dtype):
         assert torch.allclose(found, expected, rtol=1e-6)
 
 
+def test_half_precision_weights_lose_nothing_between_chunks():
+    """Many chunks, each rounded, add up in float32: as far from the truth as one product, and nothing overflows."""
+    generator = torch.Generator().manual_seed(0)
+    exact = [torch.randn(2000, 16, generator=generator) * 20, torch.randn(50, 16, generator=generator) / 20]
+    targets = torch.randint(50, (2000,), generator=generator)
+    for dtype in (torch.bfloat16, torch.float16):
+        found = [tensor.to(dtype).requires_grad_() for tensor in exact]
+        truth = [tensor.detach().double().requires_grad_() for tensor in found]
+        linear_cross_entropy(*found, targets, chunk_size=16).backward()
+        cross_entropy(truth[0] @ truth[1].t(), targets).backward()
+        for ours, its in zip(found, truth, strict=True):
+            assert ours.grad.dtype == dtype
+            assert (ours.grad - its.grad).abs().max() < 2 * torch.finfo(dtype).eps * its.grad.abs().max()
+
+
+def test_float64_is_float64_under_autocast():
+    hidden, weight, targets = rows_and_head()
+    expected = linear_cross_entropy(hidden, weight, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(linear_cross_entropy(hidden, weight, targets), expected)
+
+
 def test_all_ignored_in_the_lean_loss():
     hidden, weight, targets = rows_and_head(14)
-    assert linear_cross_entropy(hidden, weight, targets).isnan()
+    loss = linear_cross_entropy(hidden, weight, targets)
+    loss.backward()
+    assert loss.isnan() and not hidden.grad.any() and not weight.grad.any()  # as in torch
+    hidden.grad = weight.grad = None
     assert torch.equal(
         linear_cross_entropy(hidden, weight, targets, reduction="none"), torch.zeros_like(hidden[..., 0])
     )

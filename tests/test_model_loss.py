@@ -5,10 +5,11 @@ import torch
 from oracle import pair
 from torch import nn
 
-from minigpt import model_loss
 from minigpt.gpt2 import GPT2
 from minigpt.loss import next_token_loss
 from minigpt.model_loss import LanguageModelLoss
+
+tokens = torch.tensor([[1, 2, 3, 1, 2], [3, 4, 5, 6, 7]])
 
 
 class Cooler(GPT2):
@@ -94,4 +95,38 @@ def test_only_a_plain_gpt2_goes_without_logits(monkeypatch):
     for make in (plain, subclass(Cooler)):
         LanguageModelLoss(make(ours))(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 3]]))
     assert asked == [Cooler]
-    assert model_loss.LanguageModelLoss(ours).asks_for_hidden
+
+
+def test_a_hook_that_comes_later_and_one_for_all_modules():
+    model = pair(4)[0]
+    loss_of, seen = LanguageModelLoss(model), []
+    loss_of(tokens, tokens)
+
+    def hook(module, *rest):
+        seen.append(type(module)) if isinstance(module, GPT2) else None
+
+    for register in (
+        model.register_forward_hook,
+        model.register_forward_pre_hook,
+        model.register_full_backward_hook,
+        nn.modules.module.register_module_forward_hook,
+        nn.modules.module.register_module_forward_pre_hook,
+    ):
+        handle = register(hook)
+        loss_of(tokens, tokens).backward()
+        handle.remove()
+    assert seen == [GPT2] * 5
+
+
+def test_pads_are_not_scored():
+    model, mask = pair(4)[0], torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    rows = torch.tensor([[1, 1, 2, 3, 4], [5, 6, 7, 8, 9]])
+    for make in (plain, subclass(Backwards)):
+        changed = make(model)
+        expected = next_token_loss(changed(rows, attention_mask=mask), rows, mask)
+        assert (LanguageModelLoss(changed)(rows, rows, attention_mask=mask) - expected).abs() < 1e-13
+
+
+def test_it_has_the_models_parameters_once():
+    for model in (pair(4)[0], Bigrams(9)):
+        assert list(LanguageModelLoss(model).state_dict()) == [f"model.{name}" for name in model.state_dict()]

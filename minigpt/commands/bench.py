@@ -21,13 +21,12 @@ WORKS = {
     "perplexity": bench.perplexity,
     "loading": bench.loading,
 }
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add(parser) -> None:
     parser.add_argument("--model", choices=bench.SHAPES, default="tiny", help="the shape (default tiny; gpt2 = 124M)")
     parser.add_argument("--work", choices=WORKS, nargs="+", default=list(WORKS), help="what to measure (default: all)")
-    parser.add_argument("--dtype", choices=DTYPES, nargs="+", default=DTYPES, help="of ours (default: all)")
+    parser.add_argument("--dtype", choices=bench.DTYPES, nargs="+", default=list(bench.DTYPES), help="default: all")
     parser.add_argument("--quick", action="store_true", help="fewer rounds of smaller work")
     parser.add_argument("--growth", action="store_true", help="instead: cost against tokens, rows and layers")
     parser.add_argument("--plot", type=not_empty, metavar="PNG", help="draw what was measured")
@@ -40,8 +39,8 @@ def run(options) -> int:
     check_picture(options.plot)
     # float32 means float32. torch and transformers leave TF32 off, too; said here, so that nobody has to wonder.
     torch.set_float32_matmul_precision("highest")
-    title = f"{options.model}, {threads(device)}, torch {torch.__version__}, transformers {version('transformers')}"
     found = {"model": options.model, "quick": options.quick, "machine": machine(device)}
+    title = ", ".join([options.model, hardware(device), f"torch {torch.__version__}"])
     if options.growth:
         points = bench.growth(config, rounds=3 if options.quick else 7, device=device)
         found["growth"] = [dataclasses.asdict(point) for point in points]
@@ -49,8 +48,10 @@ def run(options) -> int:
     else:
         comparisons, numbers = measure(options, config, device)
         points = comparisons
+        found["machine"]["transformers"] = version("transformers")
         found |= numbers | {"works": [as_data(comparison) for comparison in comparisons]}
         lines, figure = comparison_lines(comparisons, numbers), plot_comparisons
+        title += f", transformers {version('transformers')}"
     if options.plot:
         figure(points, title).savefig(options.plot, dpi=120)
     if options.json:
@@ -74,16 +75,15 @@ def measure(options, config, device) -> tuple[list[bench.Comparison], dict]:
 def machine(device: torch.device) -> dict:
     """What the figures depend on."""
     return {
-        "device": threads(device),
+        "device": hardware(device),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "transformers": version("transformers"),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
     }
 
 
-def threads(device: torch.device) -> str:
+def hardware(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
