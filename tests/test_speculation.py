@@ -119,7 +119,7 @@ def test_a_text_that_repeats_takes_fewer_passes_than_tokens():
 
 
 def test_the_trained_model_repeats_itself_in_fewer_passes(tiny, tiny_tokenizer):
-    prompt = tiny_tokenizer.encode("The function returns")
+    prompt = tiny_tokenizer.encode("The list of the list")
     read = []
     hook = tiny.blocks[0].register_forward_hook(lambda *_: read.append(1))
     try:
@@ -128,7 +128,7 @@ def test_the_trained_model_repeats_itself_in_fewer_passes(tiny, tiny_tokenizer):
         assert list(speculate(tiny, prompt, 60, stop_tokens=[])) == expected
     finally:
         hook.remove()
-    assert n_plain == 60 and len(read) - n_plain < 55
+    assert n_plain == 60 and len(read) - n_plain < 30
 
 
 def test_never_more_passes_than_tokens_and_no_pass_beyond_the_end():
