@@ -23,6 +23,7 @@ from .perplexity import score, sliding_windows
 from .pretrained import load_model, save_model
 from .stopwatch import Timing, alternate, matrix_rate, peak_memory, read_rate, seconds_of
 from .train import decay_groups
+from .verify import import_transformers
 
 SHAPES = {
     "tiny": GPT2Config(vocab_size=4096, n_positions=256, n_embd=192, n_layer=5, n_head=6),
@@ -59,14 +60,7 @@ class Workshop:
     """A folder with a checkpoint of random weights, from which both sides load what they race with."""
 
     def __init__(self, config: GPT2Config, folder: str | Path, dtypes: Sequence[str] = tuple(DTYPES), device="cpu"):
-        try:
-            import transformers
-        except ImportError:
-            reason = "transformers, the other side, is not installed: pip install -r requirements.txt"
-            raise ImportError(reason) from None
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-        self.transformers, self.config, self.folder = transformers, config, Path(folder)
+        self.transformers, self.config, self.folder = import_transformers(), config, Path(folder)
         self.device = torch.device(device)
         self.on_cuda = self.device.type == "cuda"
         self.half = [name for name in dtypes if name != "float32"]  # float32 is what both sides have in common

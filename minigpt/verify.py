@@ -91,7 +91,8 @@ def first_layer(comparisons: list[Comparison]) -> int | None:
     return min((c.first_layer for c in comparisons if c.first_layer is not None), default=None)
 
 
-def _load_oracle(directory, weight):
+def import_transformers():
+    """The other side of every comparison, told to be quiet. Raises ImportError with what to do where it is missing."""
     try:
         import transformers
     except ImportError:
@@ -99,6 +100,11 @@ def _load_oracle(directory, weight):
         raise ImportError(reason) from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def _load_oracle(directory, weight):
+    transformers = import_transformers()
     oracle = transformers.GPT2LMHeadModel.from_pretrained(directory, dtype=weight.dtype, attn_implementation="eager")
     return oracle.to(weight.device).eval()
 

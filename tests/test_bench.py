@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import sys
 
 import pytest
 import torch
@@ -125,3 +126,12 @@ def test_the_command(arguments, monkeypatch, capsys, tmp_path):
 def test_a_picture_that_cannot_be_written_is_found_out_first(capsys):
     code, _, err = run(capsys, "bench", "--quick", "--plot", "/nowhere/bench.png")
     assert code == 2 and "/nowhere" in err
+
+
+def test_without_transformers_there_is_growth_but_no_race(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as if it were not installed
+    monkeypatch.setitem(bench.SHAPES, "tiny", SMALL)
+    code, _, err = run(capsys, "bench", "--quick")
+    assert code == 2 and "pip install -r requirements.txt" in err
+    code, out, _ = run(capsys, "bench", "--quick", "--growth")
+    assert code == 0 and "tokens" in out

@@ -63,9 +63,9 @@ def run(options) -> int:
 
 def measure(options, config, device) -> tuple[list[bench.Comparison], dict]:
     sizes = bench.QUICK if options.quick else bench.FULL
-    numbers = {"limits": bench.limits(device)}
     with tempfile.TemporaryDirectory() as folder:
         shop = bench.Workshop(config, folder, options.dtype, device)
+        numbers = {"limits": bench.limits(device)}
         comparisons = [WORKS[name](shop, sizes) for name in options.work]
         numbers["memory"] = bench.memory(shop, sizes)
     numbers["importing"] = bench.importing(sizes)
