@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -109,7 +110,7 @@ def test_ctrl_c_saves_after_the_step_it_is_in(tmp_path, number):
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
     """But one that comes at once is the first, passed on by torchrun."""
     model, seconds = dropping_model(), iter([0.0, 1.0, 2.5])
-    monkeypatch.setattr("minigpt.interrupts.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr("minigpt.interrupts.time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
     def interrupt_twice(module, inputs):
         signal.raise_signal(signal.SIGINT)
