@@ -2,7 +2,8 @@
 
 from matplotlib.figure import Figure
 
-from .bench import BASELINE, Comparison, Growth
+from .bench import BASELINE, Comparison
+from .footprint import Growth
 from .plots import BLUE, GREY, ORANGE
 
 

@@ -10,7 +10,7 @@ import torch
 from command_line import run
 from torch.utils.flop_counter import FlopCounterMode
 
-from minigpt import GPT2, GPT2Config, bench, stopwatch
+from minigpt import GPT2, GPT2Config, bench, footprint, stopwatch
 from minigpt.bench import BASELINE, Sizes, Workshop
 
 SMALL = GPT2Config(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0)
@@ -91,14 +91,14 @@ def test_different_answers_are_no_race(shop, work, monkeypatch):
 
 
 def test_memory_of_the_loss_is_less_than_its_logits(shop):
-    found = bench.memory(shop, SIZES)
+    found = footprint.memory(shop, SIZES)
     held, lean = (found[f"head and loss of 32 tokens, {how}"] for how in ("logits held", "linear_cross_entropy"))
     assert 2 * 32 * 300 * 4 <= held < 4 * 32 * 300 * 4 and lean > 0
     assert found["the checkpoint's file"] > 4 * 300 * 32
 
 
 def test_growth_is_measured_against_three_things():
-    points = bench.growth(SMALL, rounds=1)
+    points = footprint.growth(SMALL, rounds=1)
     assert [p.size for p in points if (p.of, p.attention) == ("tokens", "sdpa")] == [4, 8, 16, 32]
     assert {p.of for p in points} == {"tokens", "rows", "layers"}
     memory = {p.size: p.peak_bytes for p in points if (p.of, p.attention) == ("tokens", "explicit")}
@@ -109,7 +109,7 @@ def test_growth_is_measured_against_three_things():
 def test_the_command(arguments, monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(bench.SHAPES, "tiny", SMALL)
     monkeypatch.setattr(bench, "QUICK", SIZES)
-    monkeypatch.setattr(bench, "_python", lambda code, *arguments: "1000")
+    monkeypatch.setattr(footprint, "_python", lambda code, *arguments: "1000")
     picture = tmp_path / "bench.png"
     code, out, _ = run(capsys, "bench", "--quick", *arguments, "--plot", str(picture), "--json")
     found = json.loads(out)

@@ -35,7 +35,18 @@ FLOORS = [
         "trace",
         "data",
     ],
-    ["evaluation", "baselines", "train", "verify", "plots", "perplexity_plots", "exercises", "bench", "bench_plots"],
+    [
+        "evaluation",
+        "baselines",
+        "train",
+        "verify",
+        "plots",
+        "perplexity_plots",
+        "exercises",
+        "bench",
+        "footprint",
+        "bench_plots",
+    ],
     ["tour", "commands", "cli", "__main__"],
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import torch
 
-from .. import bench
+from .. import bench, footprint
 from ..bench_plots import plot_comparisons, plot_growth
 from .options import add_device, add_json, check_picture, device_of, not_empty, print_json
 
@@ -42,7 +42,7 @@ def run(options) -> int:
     found = {"model": options.model, "quick": options.quick, "machine": machine(device)}
     title = ", ".join([options.model, hardware(device), f"torch {torch.__version__}"])
     if options.growth:
-        points = bench.growth(config, rounds=3 if options.quick else 7, device=device)
+        points = footprint.growth(config, rounds=3 if options.quick else 7, device=device)
         found["growth"] = [dataclasses.asdict(point) for point in points]
         lines, figure = growth_lines(points), plot_growth
     else:
@@ -67,8 +67,8 @@ def measure(options, config, device) -> tuple[list[bench.Comparison], dict]:
         shop = bench.Workshop(config, folder, options.dtype, device)
         numbers = {"limits": bench.limits(device)}
         comparisons = [WORKS[name](shop, sizes) for name in options.work]
-        numbers["memory"] = bench.memory(shop, sizes)
-    numbers["importing"] = bench.importing(sizes)
+        numbers["memory"] = footprint.memory(shop, sizes)
+    numbers["importing"] = footprint.importing(sizes)
     return comparisons, numbers
 
 
@@ -116,7 +116,7 @@ def comparison_lines(comparisons: list[bench.Comparison], numbers: dict) -> list
     return lines
 
 
-def growth_lines(points: list[bench.Growth]) -> list[str]:
+def growth_lines(points: list[footprint.Growth]) -> list[str]:
     lines = [f"{'grown':8} {'size':>6} {'attention':10} {'ms':>10} {'MB':>10}"]
     for p in points:
         lines.append(f"{p.of:8} {p.size:6} {p.attention:10} {1000 * p.seconds:10,.1f} {p.peak_bytes / 1e6:10,.1f}")
