@@ -151,6 +151,9 @@ def test_a_large_matrix_is_shared_by_the_threads(monkeypatch):
             found = one_token._product(weight, bias)(x)
             assert (found - (x @ rows.t() + bias)).abs().max() < 1e-14
             assert asked == ([is_shared] if is_shared and weight is not rows else [])
+            many = torch.randn(one_token.MOST_ROWS_TO_SPLIT + 1, 6).double()
+            assert (one_token._product(weight, bias)(many) - (many @ rows.t() + bias)).abs().max() < 1e-14
+            assert len(asked) <= 1  # so many rows are multiplied on all threads anyway
 
 
 @pytest.mark.parametrize(
