@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from . import attention, loss, perplexity
 from .data import module_documentation
 from .generation import stream
-from .pretrained import find_checkpoint, load_model, load_tokenizer
+from .hub import find_checkpoint
+from .pretrained import load_model, load_tokenizer
 from .verify import compare
 
 SENTENCE = "The quick brown fox jumps over the lazy dog"  # the lecture's

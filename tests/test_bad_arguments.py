@@ -783,6 +783,7 @@ LEFT_OUT = {
     "accumulate",
     "targets_of",
     "on_disk",
+    "candidates",
     "Trace",
     "Tokenizer.encode",
     "Tokenizer.decode_stream",

@@ -18,6 +18,7 @@ FLOORS = [
         "interrupts",
         "config",
         "stopwatch",
+        "hub",
     ],
     ["gpt2"],
     [

@@ -1,12 +1,14 @@
 """The flat decoding step: the model's own answers, and only for a model that is what gpt2.py says."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from oracle import check, pair, relative
 from torch import nn
 
 from minigpt import decoding, generate, one_token
-from minigpt.cuda_graph import recorded_step
+from minigpt.cuda_graph import can_be_recorded, recorded_step
 from minigpt.generation import generate_details
 from minigpt.gpt2 import GPT2, Block
 from minigpt.one_token import is_plain, one_token_step
@@ -169,3 +171,17 @@ def test_decoding_behind_a_cache_of_fixed_shape(settings, monkeypatch):
     found = generate_details(model, prompts, 40, **options)
     assert [text.tokens for text in found] == [text.tokens for text in expected]
     assert len({len(text.tokens) for text in expected}) > 1
+
+
+def test_what_may_become_a_graph(monkeypatch):
+    """A plain model on CUDA; not one whose attention may do anything at all."""
+    model = plain()
+    assert not can_be_recorded(model)
+    on_cuda = SimpleNamespace(device=SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(GPT2, "head_weight", on_cuda)
+    assert can_be_recorded(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
+        assert not can_be_recorded(model)
+    model.blocks[0].attention.attention = lambda q, k, v, **settings: q
+    assert not can_be_recorded(model)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from minigpt import generate, load_model, load_tokenizer
+from minigpt.hub import HUB_NAMES, weight_folders
 from minigpt.perplexity import score
-from minigpt.pretrained import HUB_NAMES, weight_folders
 
 pytestmark = pytest.mark.pretrained
 

@@ -3,9 +3,10 @@
 import csv
 
 from ..data import dataset_text, read_text
+from ..hub import on_disk
 from ..perplexity import AGGREGATIONS, Scores, score
 from ..perplexity_plots import plot_measurement, surprise_in_colour
-from ..pretrained import load_model, load_tokenizer, on_disk
+from ..pretrained import load_model, load_tokenizer
 from ..published import PUBLISHED, wikitext_words
 from .options import (
     DTYPES,

@@ -12,13 +12,14 @@ import torch
 
 from .. import plots
 from ..baselines import kneser_ney_nll, primed_lzma_bytes
+from ..checkpoint import WEIGHTS_FILE
 from ..data import documentation_corpus, encode_documents, hold_out_tail, read_text, read_token_file, write_token_file
 from ..distributed import Group, local_device, process_group
 from ..evaluation import induction_gap
 from ..generation import generate
 from ..gpt2 import GPT2, GPT2Config
 from ..perplexity import score
-from ..pretrained import WEIGHTS_FILE, load_model, load_tokenizer, save_model
+from ..pretrained import load_model, load_tokenizer, save_model
 from ..snapshots import steps_on_disk
 from ..tokenizer import Tokenizer
 from ..train import Record, TrainConfig, check_lengths, train

@@ -4,7 +4,8 @@ import dataclasses
 
 import torch
 
-from ..pretrained import find_checkpoint, load_model
+from ..hub import find_checkpoint
+from ..pretrained import load_model
 from ..verify import compare, first_layer, verdict
 from .options import add_device, add_json, add_source, device_of, print_json
 
