@@ -19,6 +19,7 @@ from .checkpoint import (
 )
 from .gpt2 import GPT2, GPT2Config
 from .hub import candidates, find_checkpoint
+from .one_token import laid_out_for_one_row
 from .tokenizer import Tokenizer
 
 QUERY_KEY_VALUE = tuple(f"blocks.{{i}}.attention.{name}" for name in ("query", "key", "value"))
@@ -163,7 +164,7 @@ def from_hugging_face(
         if not _all_finite(tensor):
             raise CheckpointError(f"{file}: tensor {theirs} holds nan or inf")
         parts = (tensor.t() if transpose else tensor).chunk(len(names))
-        lay_out = _laid_out_for_one_row if transpose else torch.Tensor.contiguous
+        lay_out = laid_out_for_one_row if transpose else torch.Tensor.contiguous
         state.update(zip(names, map(lay_out, parts), strict=True))
     if tensors:
         raise CheckpointError(f"{file}: unexpected tensor {sorted(tensors)[0]}, {len(tensors)} in all")
@@ -173,23 +174,6 @@ def from_hugging_face(
 def _all_finite(tensor: torch.Tensor) -> bool:
     """A finite sum has only finite terms, and costs one pass without a copy; an infinite one may have overflowed."""
     return bool(tensor.sum().isfinite() or tensor.isfinite().all())
-
-
-LARGE = 100_000  # numbers in a matrix that is read from memory rather than from a cache
-
-
-def _laid_out_for_one_row(weight: torch.Tensor) -> torch.Tensor:
-    """The same (out, in) matrix; a large one stored so that the product with a single row reads memory fastest.
-
-    Decoding a token is little else than reading all weights once. (in, out) order does that up to three times as fast:
-    whole rows are added up, instead of many short dot products, and threads can share them (`one_token`). It is the
-    order of Hugging Face's files, so little has to be moved. Half precision is the other way round: torch has fast dot
-    products for it and nothing else.
-    """
-    in_half = weight.dtype in (torch.float16, torch.bfloat16)
-    if weight.dim() == 2 and weight.numel() >= LARGE and not in_half:
-        return weight.t().contiguous().t()
-    return weight.contiguous()
 
 
 def to_hugging_face(state: dict[str, torch.Tensor], n_layer: int) -> dict[str, torch.Tensor]:

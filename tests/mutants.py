@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parent.parent / "minigpt"
 @dataclass(frozen=True)
 class Mutant:
     name: str
-    room: str  # the file of minigpt
+    file: str  # the file of minigpt, with dots for folders: "generation.loop"
     before: str
     after: str
     seen: str  # where this mistake was made, or how it is usually made
@@ -29,9 +29,13 @@ class Mutant:
     def apply(self, source: str) -> str:
         if source.count(self.before) != 1:
             raise LookupError(
-                f"{self.name}: {self.before!r} occurs {source.count(self.before)} times in {self.room}.py"
+                f"{self.name}: {self.before!r} occurs {source.count(self.before)} times in {self.path}"
             )
         return source.replace(self.before, self.after)
+
+    @property
+    def path(self) -> Path:
+        return PACKAGE / (self.file.replace(".", "/") + ".py")
 
 
 class _MutatingLoader(importlib.machinery.SourceFileLoader):
@@ -47,9 +51,9 @@ class _MutatingFinder:
         self.mutant = mutant
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname != f"minigpt.{self.mutant.room}":
+        if fullname != f"minigpt.{self.mutant.file}":
             return None
-        loader = _MutatingLoader(fullname, str(PACKAGE / f"{self.mutant.room}.py"))
+        loader = _MutatingLoader(fullname, str(self.mutant.path))
         loader.mutant = self.mutant
         return importlib.machinery.ModuleSpec(fullname, loader, origin=loader.path)
 
@@ -1166,12 +1170,12 @@ def main() -> int:
     for mutant in MUTANTS:
         start = time.perf_counter()
         with switched_on(mutant):
-            killer = find_killer(mutant.room)
+            killer = find_killer(mutant.file)
         survivors += killer is None
         caught = f"{killer.name:14} {killer.test}" if killer else "SURVIVED"
-        print(f"{mutant.room + '.py':14} {mutant.name:46} {caught}   {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"{mutant.path.relative_to(PACKAGE)!s:28} {mutant.name:46} {caught}   {time.perf_counter() - start:.1f} s", flush=True)
     for mutant in EQUIVALENT:
-        print(f"{mutant.room + '.py':14} {mutant.name:46} equivalent: {mutant.seen}")
+        print(f"{mutant.path.relative_to(PACKAGE)!s:28} {mutant.name:46} equivalent: {mutant.seen}")
     print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} killed")
     return 1 if survivors else 0
 

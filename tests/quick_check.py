@@ -23,7 +23,7 @@ BAR = 1e-11  # float64: far above rounding, far below any bug
 @dataclass(frozen=True)
 class Check:
     name: str
-    rooms: tuple[str, ...]  # the files it is about: their mutants meet it first
+    files: tuple[str, ...]  # the files it is about, with dots for folders: their mutants meet it first
     test: str
     run: Callable[[], None]
 
@@ -31,17 +31,17 @@ class Check:
 CHECKS: list[Check] = []
 
 
-def check(name: str, rooms: str, test: str):
+def check(name: str, files: str, test: str):
     def register(function):
-        CHECKS.append(Check(name, tuple(rooms.split()), test, function))
+        CHECKS.append(Check(name, tuple(files.split()), test, function))
         return function
 
     return register
 
 
-def find_killer(room: str) -> Check | None:
-    """The first check that goes red, those about the room first; None when all are green."""
-    for candidate in sorted(CHECKS, key=lambda check: room not in check.rooms):
+def find_killer(file: str) -> Check | None:
+    """The first check that goes red, those about the file first; None when all are green."""
+    for candidate in sorted(CHECKS, key=lambda check: file not in check.files):
         try:
             candidate.run()
         except Exception:  # a mutant may fail in any way; all of them are red

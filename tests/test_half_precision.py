@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from minigpt import generate, load_model
 from minigpt.perplexity import score
-from minigpt.pretrained import LARGE
+from minigpt.one_token import LARGE
 
 HALF = [torch.bfloat16, torch.float16]
 

@@ -1,7 +1,7 @@
 """The proof has power: every bug of the registry turns the quick kill check red; the code as it is leaves it green."""
 
 import pytest
-from mutants import EQUIVALENT, MUTANTS, PACKAGE, switched_on
+from mutants import EQUIVALENT, MUTANTS, switched_on
 from quick_check import CHECKS, find_killer
 
 
@@ -13,15 +13,15 @@ def test_the_code_as_it_is_passes(check):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_is_killed(mutant):
     with switched_on(mutant):
-        killer = find_killer(mutant.room)
+        killer = find_killer(mutant.file)
     assert killer is not None, f"{mutant.name} survived"
-    assert mutant.room in killer.rooms, f"{mutant.name} was caught far from home, by {killer.name}"
+    assert mutant.file in killer.files, f"{mutant.name} was caught far from home, by {killer.name}"
 
 
 @pytest.mark.parametrize("mutant", EQUIVALENT, ids=lambda mutant: mutant.name)
 def test_an_equivalent_change_is_not_killed(mutant):
     with switched_on(mutant):
-        assert find_killer(mutant.room) is None
+        assert find_killer(mutant.file) is None
 
 
 def test_the_registry_is_large_and_its_names_are_different():
@@ -43,5 +43,5 @@ def test_the_package_is_itself_again_afterwards():
 
 @pytest.mark.parametrize("mutant", [*MUTANTS, *EQUIVALENT], ids=lambda mutant: mutant.name)
 def test_a_mutant_changes_code_that_exists(mutant):
-    source = (PACKAGE / f"{mutant.room}.py").read_text(encoding="utf-8")
+    source = mutant.path.read_text(encoding="utf-8")
     assert mutant.apply(source) != source
