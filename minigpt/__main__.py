@@ -1,7 +1,7 @@
 import sys
 
 try:
-    from .cli import main
+    from .commands.main import main
 except KeyboardInterrupt:  # while PyTorch is being imported
     sys.exit(130)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from .attention import attention_weights
-from .gpt2 import GPT2, eval_mode
+from .models import GPT2
+from .models.gpt2 import eval_mode
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The command line called in-process, for the tests of its commands."""
 
-from minigpt.cli import main
+from minigpt.commands.main import main
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:

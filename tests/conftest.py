@@ -47,14 +47,14 @@ def gpt2_tokenizer(data):
 
 @pytest.fixture(scope="session")
 def wikitext(data):
-    from minigpt.data import read_text
+    from minigpt.data.texts import read_text
 
     return read_text(data / "wikitext2" / "test.txt")
 
 
 @pytest.fixture(scope="session")
 def tiny_folder():
-    from minigpt.pretrained import find_checkpoint
+    from minigpt.checkpoints import find_checkpoint
 
     return find_checkpoint("tiny")
 

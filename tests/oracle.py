@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from minigpt import GPT2, GPT2Config
-from minigpt.pretrained import from_hugging_face
+from minigpt.checkpoints.load import from_hugging_face
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

@@ -91,7 +91,7 @@ CASES = build_cases()  # here, before any mutant is switched on
 
 def ours(case: Case, attention: str):
     """Our model of a case, from the package as it is now."""
-    gpt2, pretrained = (importlib.import_module(f"minigpt.{room}") for room in ("gpt2", "pretrained"))
+    gpt2, pretrained = (importlib.import_module(f"minigpt.{file}") for file in ("models.gpt2", "checkpoints.load"))
     model = gpt2.GPT2(gpt2.GPT2Config(**case.config), attention).double().eval()
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     model.load_state_dict(pretrained.from_hugging_face(dict(case.tensors), shapes, model.config.n_layer))
@@ -112,14 +112,18 @@ def close(a, b, bar: float = BAR) -> None:
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-@check("logits", "attention gpt2 config pretrained", "test_equivalence.py::test_logits_loss_and_gradients")
+@check(
+    "logits",
+    "attention models.gpt2 models.config checkpoints.load",
+    "test_equivalence.py::test_logits_loss_and_gradients",
+)
 def _():
     with torch.no_grad():
         for case, model, _ in models():
             close(model(case.tokens), case.logits)
 
 
-@check("padding", "attention gpt2", "test_equivalence.py::test_logits_loss_and_gradients_of_padded_rows")
+@check("padding", "attention models.gpt2", "test_equivalence.py::test_logits_loss_and_gradients_of_padded_rows")
 def _():
     with torch.no_grad():
         for case, model, _ in models():
@@ -127,7 +131,9 @@ def _():
             close(model(case.tokens, attention_mask=case.mask)[real], case.padded_logits[real])
 
 
-@check("cache", "kv_cache attention gpt2", "test_equivalence.py::test_the_cache_at_every_split_and_in_random_chunks")
+@check(
+    "cache", "kv_cache attention models.gpt2", "test_equivalence.py::test_the_cache_at_every_split_and_in_random_chunks"
+)
 def _():
     with torch.no_grad():
         for number, (case, model, _) in enumerate(models()):
@@ -144,10 +150,10 @@ def _():
             close(torch.cat(rows, dim=1), case.logits[:1])
 
 
-@check("gradients", "loss gpt2 attention", "test_equivalence.py::test_logits_loss_and_gradients")
+@check("gradients", "loss models.gpt2 attention", "test_equivalence.py::test_logits_loss_and_gradients")
 def _():
     loss_of = importlib.import_module("minigpt.loss").next_token_loss
-    pretrained = importlib.import_module("minigpt.pretrained")
+    pretrained = importlib.import_module("minigpt.checkpoints.load")
     for case, model, shapes in itertools.islice(models(), 6):
         loss = loss_of(model(case.tokens), case.tokens)
         close(loss.item(), case.loss)
@@ -157,9 +163,9 @@ def _():
             close(parameter.grad, expected[name])
 
 
-@check("dropout", "gpt2 attention", "test_equivalence.py::test_dropout_with_the_same_seed")
+@check("dropout", "models.gpt2 attention", "test_equivalence.py::test_dropout_with_the_same_seed")
 def _():
-    gpt2 = importlib.import_module("minigpt.gpt2")
+    gpt2 = importlib.import_module("minigpt.models.gpt2")
     config = random_config(2, resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3)
     theirs = hugging_face(config, 2).train()
     case = Case(vars(config), {n.removeprefix("transformer."): t for n, t in theirs.state_dict().items()}, *[None] * 6)
@@ -172,9 +178,9 @@ def _():
     close(mine, theirs(tokens).logits)
 
 
-@check("initialisation", "gpt2", "test_gpt2.py::test_initialisation_follows_its_table")
+@check("initialisation", "models.gpt2", "test_gpt2.py::test_initialisation_follows_its_table")
 def _():
-    gpt2 = importlib.import_module("minigpt.gpt2")
+    gpt2 = importlib.import_module("minigpt.models.gpt2")
     torch.manual_seed(0)
     model = gpt2.GPT2(gpt2.GPT2Config(vocab_size=99, n_positions=9, n_embd=128, n_layer=8, n_head=4))
     std = torch.cat([block.mlp.down.weight.flatten() for block in model.blocks]).std().item()
@@ -298,7 +304,7 @@ def _():
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 
-@check("saving", "pretrained", "test_pretrained.py::test_what_we_save_loads_in_both_bit_for_bit")
+@check("saving", "checkpoints.load", "test_pretrained.py::test_what_we_save_loads_in_both_bit_for_bit")
 def _():
     import transformers
 
@@ -350,7 +356,7 @@ def _():
     assert generate(model, prompts, 6) == stopped
 
 
-@check("capacity", "decoding", "test_generation.py::test_the_cache_has_the_capacity_that_is_needed_and_no_more")
+@check("capacity", "generation.loop", "test_generation.py::test_the_cache_has_the_capacity_that_is_needed_and_no_more")
 def _():
     generate = importlib.import_module("minigpt").generate
     model, made = ours(CASES[0], "explicit")[0], []
@@ -361,9 +367,9 @@ def _():
     assert [cache.capacity for cache in made] == [cache.length for cache in made] == [11, 23]
 
 
-@check("chunks", "decoding", "test_generation.py::test_a_prompt_read_in_chunks_is_read_as_in_one_piece")
+@check("chunks", "generation.loop", "test_generation.py::test_a_prompt_read_in_chunks_is_read_as_in_one_piece")
 def _():
-    decoding, minigpt = importlib.import_module("minigpt.decoding"), importlib.import_module("minigpt")
+    decoding, minigpt = importlib.import_module("minigpt.generation.loop"), importlib.import_module("minigpt")
     for case, model, _ in itertools.islice(models(), 3):
         prompts = prompts_of(case)
         expected = [written_plainly(model, prompt, 4) for prompt in prompts]
@@ -380,7 +386,7 @@ def _():
     "test_generation.py::test_details_hold_the_models_own_log_probabilities",
 )
 def _():
-    generation = importlib.import_module("minigpt.generation")
+    generation = importlib.import_module("minigpt.generation.settings")
     model = ours(CASES[0], "explicit")[0]
     prompts = [[1, 2], [3] * 22]
     for settings in ({"repetition_penalty": 3.0}, {"repetition_penalty": 0.3, "num_beams": 2}):
@@ -393,7 +399,7 @@ def _():
             close(answer.log_probabilities, own, bar=1e-5)
 
 
-@check("draws", "generation decoding", "test_generation.py::test_a_row_in_a_batch_is_its_solo_run")
+@check("draws", "generation.settings generation.loop", "test_generation.py::test_a_row_in_a_batch_is_its_solo_run")
 def _():
     generate = importlib.import_module("minigpt").generate
     model = ours(CASES[0], "explicit")[0]
@@ -405,12 +411,16 @@ def _():
         assert answers[0] != answers[3] and len({len(a) - len(p) for a, p in zip(answers, prompts, strict=True)}) > 1
 
 
-@check("processors", "processors generation", "test_processors.py::test_each_processor_equals_transformers")
+@check(
+    "processors",
+    "generation.processors generation.settings",
+    "test_processors.py::test_each_processor_equals_transformers",
+)
 def _():
     import transformers.generation.logits_process as theirs
 
-    processors = importlib.import_module("minigpt.processors")
-    settings_class = importlib.import_module("minigpt.generation").Settings
+    processors = importlib.import_module("minigpt.generation.processors")
+    settings_class = importlib.import_module("minigpt.generation.settings").Settings
     logits = 4 * torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
     logits[0, :5] = 9.0  # ties
     best = logits.argsort(dim=-1, descending=True)
@@ -482,7 +492,7 @@ def build_searches() -> list[Search]:
 SEARCHES = build_searches()
 
 
-@check("beams", "beam_search kv_cache", "test_beam_search.py::test_equals_transformers_token_for_token")
+@check("beams", "generation.beams kv_cache", "test_beam_search.py::test_equals_transformers_token_for_token")
 def _():
     generate = importlib.import_module("minigpt").generate
     for number, search in enumerate(SEARCHES):
@@ -492,9 +502,9 @@ def _():
         assert answer == [search.answer]
 
 
-@check("speculation", "speculation kv_cache", "test_speculation.py::test_equals_greedy_decoding")
+@check("speculation", "generation.drafts kv_cache", "test_speculation.py::test_equals_greedy_decoding")
 def _():
-    speculation = importlib.import_module("minigpt.speculation")
+    speculation = importlib.import_module("minigpt.generation.drafts")
     for case, model, _ in itertools.islice(models(), 6):
         for prompt in ([1, 2, 3, 1, 2], case.tokens[0, :3].tolist()):
             expected = written_plainly(model, prompt, 24 - len(prompt))[len(prompt) :]
@@ -504,9 +514,9 @@ def _():
                 assert list(speculation.speculate(model, prompt, 99, stop_tokens=[stop])) == short
 
 
-@check("drafts", "speculation", "test_speculation.py::test_a_text_that_repeats_takes_fewer_passes_than_tokens")
+@check("drafts", "generation.drafts", "test_speculation.py::test_a_text_that_repeats_takes_fewer_passes_than_tokens")
 def _():
-    speculation = importlib.import_module("minigpt.speculation")
+    speculation = importlib.import_module("minigpt.generation.drafts")
     assert speculation.find_draft([1, 2, 3, 1, 2, 4, 1, 2], 2, 2) == [4, 1]
     model, passes = ours(CASES[0], "explicit")[0], []
     text = written_plainly(model, [1, 2], 20)
@@ -523,9 +533,9 @@ def _():
 # --- perplexity ------------------------------------------------------------------------------------------------------
 
 
-@check("ledger", "perplexity", "test_perplexity.py::test_three_columns_come_out_of_three_loops")
+@check("ledger", "perplexity.scores", "test_perplexity.py::test_three_columns_come_out_of_three_loops")
 def _():
-    perplexity = importlib.import_module("minigpt.perplexity")
+    perplexity = importlib.import_module("minigpt.perplexity.scores")
     case = CASES[1]
     model = ours(case, "explicit")[0]
     tokens = (torch.arange(41) * 7 % model.config.vocab_size).tolist()
@@ -548,10 +558,10 @@ def _():
     assert scores.context_length.tolist() == [0, *range(1, 24), *range(12, 24), *range(12, 17)]
 
 
-@check("aggregations", "perplexity", "test_perplexity.py::test_every_aggregation_has_its_formula")
+@check("aggregations", "perplexity.scores", "test_perplexity.py::test_every_aggregation_has_its_formula")
 def _():
     """A first window of 3 losses and a last one of 1; then windows that only touch."""
-    perplexity = importlib.import_module("minigpt.perplexity")
+    perplexity = importlib.import_module("minigpt.perplexity.scores")
     windows = [perplexity.Window(0, 4, 4), perplexity.Window(2, 5, 1)]
     scores = perplexity.Scores(np.array([np.nan, 1.0, 2.0, 3.0, 6.0]), windows)
     found = {a.name: a.value(scores, 6, 24) for a in perplexity.AGGREGATIONS}
@@ -564,10 +574,10 @@ def _():
     assert len(perplexity.sliding_windows(40, 16, 8)) == 4
 
 
-@check("fixed", "one_token cuda_graph", "test_one_token.py::test_it_is_the_models_step")
+@check("fixed", "fast.one_token fast.cuda_graph", "test_one_token.py::test_it_is_the_models_step")
 def _():
-    one_token = importlib.import_module("minigpt.one_token")
-    cuda_graph = importlib.import_module("minigpt.cuda_graph")
+    one_token = importlib.import_module("minigpt.fast.one_token")
+    cuda_graph = importlib.import_module("minigpt.fast.cuda_graph")
     model = ours(CASES[1], "explicit")[0]
     tokens = torch.arange(10).view(1, 10) % model.config.vocab_size
     with torch.no_grad():
@@ -587,9 +597,13 @@ def _():
         torch.get_num_threads = threads
 
 
-@check("half", "perplexity loss model_loss", "test_perplexity.py::test_half_precision_is_summed_in_whole")
+@check(
+    "half",
+    "perplexity.scores loss fast.loss_without_logits",
+    "test_perplexity.py::test_half_precision_is_summed_in_whole",
+)
 def _():
-    perplexity = importlib.import_module("minigpt.perplexity")
+    perplexity = importlib.import_module("minigpt.perplexity.scores")
     model = ours(CASES[1], "explicit")[0].to(torch.bfloat16)
     tokens = [1, 2, 3, 4] * 5
     with torch.no_grad():
@@ -603,7 +617,7 @@ def _():
     "test_perplexity.py::test_a_model_in_training_is_scored_without_dropout_and_left_in_training",
 )
 def _():
-    perplexity = importlib.import_module("minigpt.perplexity")
+    perplexity = importlib.import_module("minigpt.perplexity.scores")
     model = ours(CASES[1], "explicit")[0]
     for dropout in (module for module in model.modules() if isinstance(module, torch.nn.Dropout)):
         dropout.p = 0.5
@@ -621,23 +635,23 @@ def counting_model(minigpt):
     return minigpt.GPT2(minigpt.GPT2Config(**shape, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
 
 
-@check("schedule", "train", "test_train.py::test_learning_rate_warms_up_and_falls")
+@check("schedule", "train.loop", "test_train.py::test_learning_rate_warms_up_and_falls")
 def _():
-    train = importlib.import_module("minigpt.train")
+    train = importlib.import_module("minigpt.train.loop")
     config = train.TrainConfig(warmup_steps=4, steps=9, learning_rate=1.0, final_learning_rate=0.1)
     close([train.learning_rate_at(step, config) for step in (0, 3, 4, 8)], [0.25, 1.0, 1.0, 0.1])
 
 
-@check("decay", "train", "test_train.py::test_only_matrices_decay")
+@check("decay", "train.loop", "test_train.py::test_only_matrices_decay")
 def _():
-    train = importlib.import_module("minigpt.train")
+    train = importlib.import_module("minigpt.train.loop")
     for group in train.decay_groups(counting_model(importlib.import_module("minigpt")), 0.1):
         assert {p.dim() >= 2 for p in group["params"]} == {group["weight_decay"] > 0}
 
 
-@check("steps", "train", "test_train.py::test_every_step_starts_clean_and_is_clipped")
+@check("steps", "train.loop", "test_train.py::test_every_step_starts_clean_and_is_clipped")
 def _():
-    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train")
+    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train.loop")
     model, left_over, norms = counting_model(minigpt), [], []
     model.register_forward_pre_hook(
         lambda *_: left_over.extend(p.grad for p in model.parameters() if p.grad is not None)
@@ -664,7 +678,7 @@ def stop(history):
 
 def small_run(minigpt, folder=None, on_record=None, resume=False, prepare=lambda model: None, **changes):
     """Six steps of a small model with dropout, in float64."""
-    train = importlib.import_module("minigpt.train")
+    train = importlib.import_module("minigpt.train.loop")
     torch.manual_seed(0)
     shape = dict(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=1, embd_pdrop=0.0, attn_pdrop=0.0)
     model = minigpt.GPT2(minigpt.GPT2Config(**shape, resid_pdrop=0.2)).double()
@@ -675,7 +689,7 @@ def small_run(minigpt, folder=None, on_record=None, resume=False, prepare=lambda
     return torch.cat([p.detach().flatten() for p in model.parameters()]), history
 
 
-@check("resume", "train snapshots data", "test_resume.py::test_a_resumed_run_ends_with_the_same_bits")
+@check("resume", "train.loop train.snapshots data.texts", "test_resume.py::test_a_resumed_run_ends_with_the_same_bits")
 def _():
     minigpt = importlib.import_module("minigpt")
     expected, history = small_run(minigpt)
@@ -688,7 +702,7 @@ def _():
         assert torch.equal(resumed, expected) and [r.step for r in again] == [r.step for r in history] == [3, 6]
 
 
-@check("order", "train", "test_resume.py::test_a_run_that_began_with_a_loaded_model_is_resumed_in_its_order")
+@check("order", "train.loop", "test_resume.py::test_a_run_that_began_with_a_loaded_model_is_resumed_in_its_order")
 def _():
     """A model in (in, out) order, as one that was loaded; the one that resumes is built afresh."""
     minigpt = importlib.import_module("minigpt")
@@ -706,9 +720,9 @@ def _():
         assert torch.equal(resumed, expected)
 
 
-@check("snapshots", "snapshots", "test_resume.py::test_a_full_disk_is_reported_and_the_last_good_snapshot_kept")
+@check("snapshots", "train.snapshots", "test_resume.py::test_a_full_disk_is_reported_and_the_last_good_snapshot_kept")
 def _():
-    snapshots = importlib.import_module("minigpt.snapshots")
+    snapshots = importlib.import_module("minigpt.train.snapshots")
     with tempfile.TemporaryDirectory() as folder:
         folder, save = Path(folder), torch.save
         snapshots.save_snapshot(folder, 3, {"step": 3})
@@ -726,12 +740,16 @@ def _():
             torch.save = save
 
 
-@check("accumulation", "train data attention gpt2", "test_train.py::test_packed_documents_are_scored_as_apart")
+@check(
+    "accumulation",
+    "train.loop data.texts attention models.gpt2",
+    "test_train.py::test_packed_documents_are_scored_as_apart",
+)
 def _():
     """Parts, packed documents and shared work, against every document alone."""
-    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train")
+    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train.loop")
     loss_of = importlib.import_module("minigpt.loss").next_token_loss
-    group = importlib.import_module("minigpt.distributed").Group
+    group = importlib.import_module("minigpt.train.processes").Group
     documents = [[3, 1, 4, 0], [1, 5, 9, 0], [2, 6, 0], [5, 3, 5, 8, 0]]
     rows = torch.tensor([documents[0] + documents[1], documents[2] + documents[3]])
     gradients = []
@@ -758,15 +776,15 @@ def _():
         close(found, gradients[0])
 
 
-@check("batches", "data", "test_data.py::test_batches_are_rows_of_the_text_and_follow_from_seed_and_step")
+@check("batches", "data.texts", "test_data.py::test_batches_are_rows_of_the_text_and_follow_from_seed_and_step")
 def _():
-    batch_at = importlib.import_module("minigpt.data").batch_at
+    batch_at = importlib.import_module("minigpt.data.texts").batch_at
     text = np.arange(1000)
     batches = [batch_at(step, text, 4, 8, seed) for step, seed in [(0, 0), (1, 0), (0, 1), (0, 0)]]
     assert torch.equal(batches[0], batches[3]) and len({str(batch.tolist()) for batch in batches}) == 3
 
 
-@check("rates", "train", "test_train.py::test_200_steps_are_those_of_the_same_loop_on_hugging_face")
+@check("rates", "train.loop", "test_train.py::test_200_steps_are_those_of_the_same_loop_on_hugging_face")
 def _():
     minigpt, rates = importlib.import_module("minigpt"), []
     optimizer_step = torch.optim.AdamW.step
@@ -786,11 +804,11 @@ def _():
 # --- the tokenizer ---------------------------------------------------------------------------------------------------
 
 
-@check("encoding", "tokenizer", "test_tokenizer.py::test_equal_to_hugging_face_on_fuzzed_text")
+@check("encoding", "tokenizer.bpe", "test_tokenizer.py::test_equal_to_hugging_face_on_fuzzed_text")
 def _():
     import tokenizers
 
-    tokenizer_class = importlib.import_module("minigpt.tokenizer").Tokenizer
+    tokenizer_class = importlib.import_module("minigpt.tokenizer.bpe").Tokenizer
     texts = ["low lower lowest newest widest, the theme of thermal theory", "ababab abba baab aaaaaaaa"] * 2
     ours_ = tokenizer_class.train(texts, 300)
     with tempfile.TemporaryDirectory() as folder:

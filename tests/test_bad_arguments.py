@@ -22,35 +22,23 @@ from minigpt.attention import (
     sdpa_attention,
     segment_mask,
 )
-from minigpt.beam_search import beam_search
-from minigpt.checkpoint import CheckpointError
+from minigpt.checkpoints import CheckpointError, find_checkpoint
+from minigpt.checkpoints.load import from_hugging_face, plain_names, read_config, to_hugging_face
+from minigpt.compare import compare
 from minigpt.data import (
     batch_at,
-    check_integer,
-    check_tokens,
     dataset_text,
-    decode_text,
     encode_documents,
     module_documentation,
-    read_text,
     read_token_file,
     write_token_file,
 )
-from minigpt.decoding import log_probabilities
-from minigpt.evaluation import evaluate, induction_gap
-from minigpt.generation import (
-    Settings,
-    check_max_new_tokens,
-    check_prompts,
-    generate_details,
-    row_seeds,
-    steps,
-)
-from minigpt.gpt2 import check_ids
-from minigpt.loss import cross_entropy, linear_cross_entropy, log_softmax, next_token_loss, next_token_targets
-from minigpt.perplexity import Scores, score, sliding_windows
-from minigpt.pretrained import find_checkpoint, from_hugging_face, plain_names, read_config, to_hugging_face
-from minigpt.processors import (
+from minigpt.data.texts import check_integer, check_tokens, decode_text, read_text
+from minigpt.generation import generate_details, steps
+from minigpt.generation.beams import beam_search
+from minigpt.generation.drafts import speculate
+from minigpt.generation.loop import log_probabilities
+from minigpt.generation.processors import (
     apply_temperature,
     forbid_repeated_ngrams,
     keep_min_p,
@@ -60,10 +48,14 @@ from minigpt.processors import (
     penalize_repetition,
     sampling_probabilities,
 )
-from minigpt.speculation import speculate
+from minigpt.generation.settings import Settings, check_max_new_tokens, check_prompts, row_seeds
+from minigpt.loss import cross_entropy, linear_cross_entropy, log_softmax, next_token_loss, next_token_targets
+from minigpt.models.gpt2 import check_ids
+from minigpt.perplexity import Scores, score, sliding_windows
 from minigpt.trace import trace
-from minigpt.train import TrainConfig, check_lengths, train
-from minigpt.verify import compare
+from minigpt.train import TrainConfig, train
+from minigpt.train.held_out import evaluate, induction_gap
+from minigpt.train.loop import check_lengths
 
 META = torch.device("meta")  # stands for a second device: tensors on it have a shape and no data
 NAN, INF = math.nan, math.inf

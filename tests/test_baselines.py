@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from minigpt.baselines import kneser_ney_nll, primed_lzma_bytes
+from minigpt.train.baselines import kneser_ney_nll, primed_lzma_bytes
 
 
 def by_dictionary(tokens, vocab_size, order):

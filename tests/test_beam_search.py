@@ -8,9 +8,9 @@ import torch
 from generation_oracle import N_BEAMS, by_hugging_face, each_case, random_prompts
 from oracle import pair
 
-from minigpt.beam_search import beam_search
 from minigpt.generation import generate, generate_details
-from minigpt.processors import forbid_repeated_ngrams, penalize_repetition
+from minigpt.generation.beams import beam_search
+from minigpt.generation.processors import forbid_repeated_ngrams, penalize_repetition
 
 SETTINGS = list(product(range(2, 7), [-1.0, 0.0, 1.0, 2.0], [True, False, "never"], [0, 1, 2]))
 random.Random(0).shuffle(SETTINGS)  # so that the first fifth is a mixture

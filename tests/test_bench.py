@@ -10,8 +10,11 @@ import torch
 from command_line import run
 from torch.utils.flop_counter import FlopCounterMode
 
-from minigpt import GPT2, GPT2Config, bench, footprint, stopwatch
-from minigpt.bench import BASELINE, Sizes, Workshop
+from minigpt import GPT2, GPT2Config
+from minigpt.compare import memory as footprint
+from minigpt.compare import speed as bench
+from minigpt.compare import timing as stopwatch
+from minigpt.compare.speed import BASELINE, Sizes, Workshop
 
 SMALL = GPT2Config(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0)
 SIZES = Sizes(rounds=2, forward_tokens=32, training_rows=2, training_tokens=16, new_tokens=6, windows=3)

@@ -18,8 +18,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from minigpt import Tokenizer, load_model, load_tokenizer, save_model
-from minigpt.checkpoint import CHECKSUMS, SETTINGS, CheckpointError
-from minigpt.pretrained import NOT_SETTINGS
+from minigpt.checkpoints import CheckpointError
+from minigpt.checkpoints.files import CHECKSUMS, SETTINGS
+from minigpt.checkpoints.load import NOT_SETTINGS
 
 SEED = 3
 

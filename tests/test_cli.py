@@ -12,11 +12,12 @@ import transformers
 from command_line import run
 from safetensors.torch import load_file
 
-from minigpt import load_model, verify
-from minigpt.cli import main
+from minigpt import load_model
 from minigpt.commands import generate as generate_command
 from minigpt.commands import train as train_command
 from minigpt.commands import verify as verify_command
+from minigpt.commands.main import main
+from minigpt.compare import difference as verify
 
 
 def test_help_teaches(capsys):

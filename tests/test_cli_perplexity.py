@@ -10,11 +10,12 @@ import pytest
 from command_line import run
 from oracle import pair
 
-from minigpt import load_tokenizer, perplexity_plots, published
+from minigpt import load_tokenizer
 from minigpt.commands import perplexity as command
 from minigpt.data import dataset_text
-from minigpt.perplexity import AGGREGATIONS, Scores, Window, score, sliding_windows
-from minigpt.published import PUBLISHED, detokenize
+from minigpt.perplexity import AGGREGATIONS, PUBLISHED, Scores, Window, published, score, sliding_windows
+from minigpt.perplexity.published import detokenize
+from minigpt.plots import perplexity as perplexity_plots
 
 TEXT = "Return the number of items in the list.\n" * 60
 

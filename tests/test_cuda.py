@@ -6,7 +6,7 @@ import torch
 from oracle import pair
 
 from minigpt import GPT2, GPT2Config, generate
-from minigpt.cuda_graph import FixedStep
+from minigpt.fast.cuda_graph import FixedStep
 from minigpt.loss import linear_cross_entropy
 from minigpt.perplexity import score
 from minigpt.train import TrainConfig, train

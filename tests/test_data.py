@@ -4,19 +4,17 @@ import torch
 
 from minigpt import Tokenizer
 from minigpt.data import (
-    _document,
-    _documentation,
     batch_at,
     documentation_corpus,
     encode_documents,
     hold_out_tail,
     is_held_out,
     module_documentation,
-    read_text,
     read_token_file,
     segment_ids_of,
     write_token_file,
 )
+from minigpt.data.texts import _document, _documentation, read_text
 
 
 @pytest.fixture(scope="module")

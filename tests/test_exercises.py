@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from minigpt.exercises import EXERCISES, check
-from minigpt.exercises.checking import find_hint
+from minigpt.lecture.exercises import EXERCISES, check, find_hint
 
 SOLUTIONS = Path(__file__).parent.parent / "notebooks" / "solutions"
 MISTAKES = [(name, number) for name, exercise in EXERCISES.items() for number in range(len(exercise.mistakes))]

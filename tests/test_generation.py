@@ -16,12 +16,13 @@ from generation_oracle import (
 )
 from oracle import pair
 
-import minigpt.decoding
+import minigpt.generation.loop
 from minigpt import GPT2, KVCache, generate, load_tokenizer, stream
-from minigpt.decoding import decode, next_logits
-from minigpt.generation import generate_details, row_seeds, steps
-from minigpt.processors import sampling_probabilities
-from minigpt.speculation import speculate
+from minigpt.generation import generate_details, steps
+from minigpt.generation.drafts import speculate
+from minigpt.generation.loop import decode, next_logits
+from minigpt.generation.processors import sampling_probabilities
+from minigpt.generation.settings import row_seeds
 
 BOTH_WAYS = pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
 EACH_SEARCH = pytest.mark.parametrize("settings", [{}, {"do_sample": True, "seed": 7}, {"num_beams": 3}], ids=str)

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from minigpt import GPT2, GPT2Config
-from minigpt.config import ACTIVATIONS, PRESETS, gelu_tanh
-from minigpt.gpt2 import position_ids_for
 from minigpt.loss import next_token_loss
+from minigpt.models.config import ACTIVATIONS, PRESETS, gelu_tanh
+from minigpt.models.gpt2 import position_ids_for
 
 
 def test_positions_follow_the_mask():

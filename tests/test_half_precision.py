@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from minigpt import generate, load_model
+from minigpt.fast.one_token import LARGE
 from minigpt.perplexity import score
-from minigpt.one_token import LARGE
 
 HALF = [torch.bfloat16, torch.float16]
 

@@ -5,9 +5,9 @@ import torch
 from oracle import pair
 from torch import nn
 
-from minigpt.gpt2 import GPT2
+from minigpt.fast.loss_without_logits import LanguageModelLoss
 from minigpt.loss import next_token_loss
-from minigpt.model_loss import LanguageModelLoss
+from minigpt.models import GPT2
 
 tokens = torch.tensor([[1, 2, 3, 1, 2], [3, 4, 5, 6, 7]])
 

@@ -29,14 +29,14 @@ def test_the_registry_is_large_and_its_names_are_different():
 
 
 def test_the_package_is_itself_again_afterwards():
-    import minigpt.gpt2
+    import minigpt.models.gpt2
 
     before = minigpt.gpt2
     with switched_on(MUTANTS[0]):
         import minigpt.attention as mutated
 
         assert mutated is not before
-    import minigpt.gpt2 as after
+    import minigpt.models.gpt2 as after
 
     assert after is before
 

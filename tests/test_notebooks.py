@@ -7,7 +7,7 @@ import nbclient
 import nbformat
 import pytest
 
-from minigpt.exercises import EXERCISES
+from minigpt.lecture.exercises import EXERCISES
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))

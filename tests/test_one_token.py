@@ -7,11 +7,14 @@ import torch
 from oracle import check, pair, relative
 from torch import nn
 
-from minigpt import decoding, generate, one_token
-from minigpt.cuda_graph import can_be_recorded, recorded_step
+from minigpt import generate
+from minigpt.fast import one_token
+from minigpt.fast.cuda_graph import can_be_recorded, recorded_step
+from minigpt.fast.one_token import is_plain, one_token_step
 from minigpt.generation import generate_details
-from minigpt.gpt2 import GPT2, Block
-from minigpt.one_token import is_plain, one_token_step
+from minigpt.generation import loop as decoding
+from minigpt.models import GPT2
+from minigpt.models.gpt2 import Block
 
 
 def in_columns(model):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from minigpt import generate, load_model, load_tokenizer
-from minigpt.hub import HUB_NAMES, weight_folders
+from minigpt.checkpoints.find import HUB_NAMES, weight_folders
 from minigpt.perplexity import score
 
 pytestmark = pytest.mark.pretrained

@@ -9,7 +9,8 @@ from oracle import hugging_face, pair, random_config, relative
 from safetensors.torch import load_file, save_file
 
 from minigpt import GPT2, GPT2Config, load_model, load_tokenizer, save_model
-from minigpt.pretrained import NAME_TABLE, CheckpointError, find_checkpoint
+from minigpt.checkpoints import CheckpointError, find_checkpoint
+from minigpt.checkpoints.load import NAME_TABLE
 
 
 def their_model(folder, dtype=torch.float64):

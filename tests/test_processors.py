@@ -5,8 +5,7 @@ import torch
 import transformers.generation.logits_process as theirs
 from generation_oracle import PROCESSORS, random_settings
 
-from minigpt.generation import Settings
-from minigpt.processors import (
+from minigpt.generation.processors import (
     apply_temperature,
     forbid_repeated_ngrams,
     keep_min_p,
@@ -16,6 +15,7 @@ from minigpt.processors import (
     penalize_repetition,
     sampling_probabilities,
 )
+from minigpt.generation.settings import Settings
 
 # In the order in which transformers uses them.
 THEIRS = {

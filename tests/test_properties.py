@@ -15,10 +15,8 @@ from hypothesis.strategies import booleans, composite, floats, integers, lists, 
 
 from minigpt import KVCache, Tokenizer
 from minigpt.attention import attention_weights, causal_mask, explicit_attention, padding_mask, sdpa_attention
-from minigpt.generation import row_seeds
-from minigpt.loss import cross_entropy, log_softmax, next_token_loss
-from minigpt.perplexity import Scores, sliding_windows
-from minigpt.processors import (
+from minigpt.generation.drafts import find_draft
+from minigpt.generation.processors import (
     forbid_repeated_ngrams,
     keep_min_p,
     keep_top_k,
@@ -26,8 +24,10 @@ from minigpt.processors import (
     penalize_repetition,
     sampling_probabilities,
 )
-from minigpt.speculation import find_draft
-from minigpt.tokenizer import END_OF_TEXT, PIECES
+from minigpt.generation.settings import row_seeds
+from minigpt.loss import cross_entropy, log_softmax, next_token_loss
+from minigpt.perplexity import Scores, sliding_windows
+from minigpt.tokenizer.bpe import END_OF_TEXT, PIECES
 
 # Derandomised: a red test stays red, here and everywhere. What shrinking finds is printed, so nothing is kept on disk.
 examples = settings(

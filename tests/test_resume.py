@@ -14,9 +14,9 @@ import torch
 from two_processes import CONFIG, run, small_model, text
 
 from minigpt import GPT2, GPT2Config
-from minigpt.distributed import Group
-from minigpt.snapshots import load_snapshot, save_snapshot, steps_on_disk
 from minigpt.train import TrainConfig, train
+from minigpt.train.processes import Group
+from minigpt.train.snapshots import load_snapshot, save_snapshot, steps_on_disk
 
 HERE = Path(__file__).parent
 
@@ -110,7 +110,7 @@ def test_ctrl_c_saves_after_the_step_it_is_in(tmp_path, number):
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
     """But one that comes at once is the first, passed on by torchrun."""
     model, seconds = dropping_model(), iter([0.0, 1.0, 2.5])
-    monkeypatch.setattr("minigpt.interrupts.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr("minigpt.train.stop_request.time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
     def interrupt_twice(module, inputs):
         signal.raise_signal(signal.SIGINT)

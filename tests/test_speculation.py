@@ -8,9 +8,9 @@ import torch
 from generation_oracle import random_prompts
 from oracle import pair
 
-import minigpt.speculation
+import minigpt.generation.drafts
 from minigpt import generate, stream
-from minigpt.speculation import find_draft, speculate
+from minigpt.generation.drafts import find_draft, speculate
 
 
 def passes_of(model) -> list[int]:

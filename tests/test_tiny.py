@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigpt.baselines import kneser_ney_nll, primed_lzma_bytes
 from minigpt.data import documentation_corpus, encode_documents
-from minigpt.evaluation import induction_gap
 from minigpt.perplexity import score
+from minigpt.train.baselines import kneser_ney_nll, primed_lzma_bytes
+from minigpt.train.held_out import induction_gap
 
 CARD = (Path(__file__).parent.parent / "weights" / "README.md").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 
 from minigpt import Tokenizer
-from minigpt.tokenizer import CHARACTER_OF_BYTE, END_OF_TEXT, PIECES
+from minigpt.tokenizer.bpe import CHARACTER_OF_BYTE, END_OF_TEXT, PIECES
 
 TEXTS = [
     "low low lower lowest newer wider",

@@ -1,8 +1,8 @@
 import json
 
 from minigpt import attention, loss
-from minigpt.cli import main
-from minigpt.tour import run_tour
+from minigpt.commands.main import main
+from minigpt.lecture.tour import run_tour
 
 
 def test_the_tour_shows_the_lecture_and_every_claim_holds(capsys):

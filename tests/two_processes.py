@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from minigpt import GPT2, GPT2Config
-from minigpt.distributed import Group, process_group
 from minigpt.train import TrainConfig, train
+from minigpt.train.processes import Group, process_group
 
 CONFIG = TrainConfig(
     steps=12, batch_size=7, micro_batch_size=2, context=24, warmup_steps=3, evaluate_every=4, end_of_text=0,

@@ -7,8 +7,9 @@ from importlib.metadata import version
 
 import torch
 
-from .. import bench, footprint
-from ..bench_plots import plot_comparisons, plot_growth
+from ..compare import memory as footprint
+from ..compare import speed as bench
+from ..plots.speed import plot_comparisons, plot_growth
 from .options import add_device, add_json, check_picture, device_of, not_empty, print_json
 
 NAME, HELP = "bench", "Race against Hugging Face's transformers on this machine, with random weights"

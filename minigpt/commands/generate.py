@@ -6,21 +6,11 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
-from ..data import decode_text, read_text
-from ..generation import (
-    Generation,
-    Settings,
-    add_step,
-    begin,
-    check_max_new_tokens,
-    check_prompts,
-    generate_details,
-    row_seeds,
-    steps,
-    stream,
-)
-from ..processors import most_likely
-from ..speculation import speculate
+from ..data.texts import decode_text, read_text
+from ..generation import Generation, generate_details, steps, stream
+from ..generation.drafts import speculate
+from ..generation.processors import most_likely
+from ..generation.settings import Settings, add_step, begin, check_max_new_tokens, check_prompts, row_seeds
 from ..tokenizer import Tokenizer
 from .options import add_device, add_dtype, add_json, add_source, load, not_empty, positive, print_json, seed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ..gpt2 import GPT2
-from ..pretrained import load_model, load_tokenizer
+from ..checkpoints import load_model, load_tokenizer
+from ..models import GPT2
 from ..tokenizer import Tokenizer
 
 

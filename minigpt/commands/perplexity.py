@@ -2,12 +2,13 @@
 
 import csv
 
-from ..data import dataset_text, read_text
-from ..hub import on_disk
-from ..perplexity import AGGREGATIONS, Scores, score
-from ..perplexity_plots import plot_measurement, surprise_in_colour
-from ..pretrained import load_model, load_tokenizer
-from ..published import PUBLISHED, wikitext_words
+from ..checkpoints import load_model, load_tokenizer
+from ..checkpoints.find import on_disk
+from ..data import dataset_text
+from ..data.texts import read_text
+from ..perplexity import AGGREGATIONS, PUBLISHED, Scores, score
+from ..perplexity.published import wikitext_words
+from ..plots.perplexity import plot_measurement, surprise_in_colour
 from .options import (
     DTYPES,
     add_device,

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from ..tour import run_tour
+from ..lecture.tour import run_tour
 from .options import add_json, add_source
 
 NAME, HELP = "tour", "Walk through the lecture on a real model and check every claim"

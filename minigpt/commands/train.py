@@ -10,19 +10,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import plots
-from ..baselines import kneser_ney_nll, primed_lzma_bytes
-from ..checkpoint import WEIGHTS_FILE
-from ..data import documentation_corpus, encode_documents, hold_out_tail, read_text, read_token_file, write_token_file
-from ..distributed import Group, local_device, process_group
-from ..evaluation import induction_gap
+from ..checkpoints import load_model, load_tokenizer, save_model
+from ..checkpoints.files import WEIGHTS_FILE
+from ..data import documentation_corpus, encode_documents, hold_out_tail, read_token_file, write_token_file
+from ..data.texts import read_text
 from ..generation import generate
-from ..gpt2 import GPT2, GPT2Config
+from ..models import GPT2, GPT2Config
 from ..perplexity import score
-from ..pretrained import load_model, load_tokenizer, save_model
-from ..snapshots import steps_on_disk
+from ..plots import attention as plots
 from ..tokenizer import Tokenizer
-from ..train import Record, TrainConfig, check_lengths, train
+from ..train import Record, TrainConfig, train
+from ..train.baselines import kneser_ney_nll, primed_lzma_bytes
+from ..train.held_out import induction_gap
+from ..train.loop import check_lengths
+from ..train.processes import Group, local_device, process_group
+from ..train.snapshots import steps_on_disk
 from .options import add_device, device_of, not_empty, seed
 
 NAME, HELP = "train", "Train a tokenizer and a model on your own text"

@@ -4,9 +4,9 @@ import dataclasses
 
 import torch
 
-from ..hub import find_checkpoint
-from ..pretrained import load_model
-from ..verify import compare, first_layer, verdict
+from ..checkpoints import find_checkpoint, load_model
+from ..compare import compare
+from ..compare.difference import first_layer, verdict
 from .options import add_device, add_json, add_source, device_of, print_json
 
 NAME, HELP = "verify", "Compare a checkpoint, ours against Hugging Face's transformers"

@@ -1,0 +1,64 @@
+"""The command line: python -m minigpt COMMAND [--source tiny] ...
+
+Exit codes: 0 fine, 1 a claim or comparison failed, 2 bad input (one sentence on stderr), 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+
+from . import COMMANDS
+
+EPILOG = """\
+a first walk:
+  python -m minigpt tour                               the lecture, start to end, every number checked
+  python -m minigpt generate "Return the" --temperature 0.8 --seed 1
+  python -m minigpt perplexity --text README.md        three perplexities of one text
+  python -m minigpt download gpt2                      OpenAI's weights, for --source gpt2
+  python -m minigpt COMMAND --help                     what a command does and takes
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    for output in (sys.stdout, sys.stderr):  # a pipe on a machine set to ASCII must not end in a traceback
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(encoding="utf-8", errors="replace")
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader of our output, head perhaps, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"minigpt: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nminigpt: interrupted", file=sys.stderr)
+        return 130
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m minigpt",
+        description="GPT-2 written by hand, to be read beside a lecture. Everything but `download` works offline.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP + ".")
+        command.add(sub)
+        sub.set_defaults(run=command.run)
+    return parser

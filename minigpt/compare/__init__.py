@@ -1,0 +1,5 @@
+"""Against Hugging Face: the same numbers, and who needs how long."""
+
+from .difference import compare
+
+__all__ = ["compare"]

@@ -1,0 +1,82 @@
+"""Prompt lookup: guess what comes next from the text itself, and let the model check many guesses at once.
+
+Reading five tokens costs a model little more than reading one: the weights, which have to come from memory, are the
+same. So where the newest tokens stood before, what followed them there is taken as a draft. The model reads the whole
+draft in one pass and keeps it as far as greedy decoding would have written it. (Leviathan et al. 2023, with drafts
+from the text instead of a smaller model: Saxena 2023, "Prompt lookup decoding".)
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from ..models import GPT2
+from ..models.gpt2 import eval_mode
+from .loop import log_probabilities, next_logits
+from .settings import Settings, check_max_new_tokens, check_prompts
+
+
+def find_draft(text: Sequence[int], max_ngram: int, draft_length: int) -> list[int]:
+    """What followed the newest tokens when they stood in the text before: draft_length tokens, or none at all.
+
+    The longest ending of up to max_ngram tokens that occurs again counts; of its places the latest. Where the copy
+    reaches the end of the text it goes on with its own tokens: a text that turns in a circle is drafted in circles.
+    """
+    text = list(text)
+    for n in range(min(max_ngram, len(text) - 1), 0, -1):
+        ending = text[len(text) - n :]
+        for start in range(len(text) - n - 1, -1, -1):
+            if text[start : start + n] == ending:
+                for place in range(start + n, start + n + draft_length):
+                    text.append(text[place])
+                return text[len(text) - draft_length :] if draft_length else []
+    return []
+
+
+def speculate(
+    model: GPT2,
+    prompt: Sequence[int],
+    max_new_tokens: int,
+    *,
+    max_ngram: int = 3,
+    draft_length: int = 8,
+    stop_tokens: Sequence[int] | None = None,
+) -> Iterator[int]:
+    """The tokens of greedy decoding, `stream(model, prompt, max_new_tokens)`, in fewer passes where a text repeats.
+
+    A pass over several tokens rounds differently from one over a single token: where two logits are equal to the last
+    digits, the texts may part. Raises ValueError, before any work, as `stream` does, and for max_ngram < 1 or
+    draft_length < 1.
+    """
+    for name, value in [("max_ngram", max_ngram), ("draft_length", draft_length)]:
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    [text] = check_prompts([prompt], model.config)
+    limit = min(len(text) + check_max_new_tokens(max_new_tokens), model.config.n_positions)
+    stop = Settings(stop_tokens=stop_tokens).stop_ids(model.config)
+    return _speculate(model, text, limit, max_ngram, draft_length, stop)
+
+
+@torch.inference_mode()
+def _speculate(model, text, limit, max_ngram, draft_length, stop) -> Iterator[int]:
+    if len(text) == limit:
+        return
+    device = model.token_embedding.weight.device
+    cache = model.new_cache(1, limit - 1)
+    logits = next_logits(model, torch.tensor([text], device=device), cache=cache)
+    draft = []
+    while True:
+        # What should stand at each place of the draft, and behind it.
+        greedy = logits.argmax(dim=-1).tolist()
+        log_probabilities(logits)  # refuses what is no number
+        n_right = next((i for i, token in enumerate(draft) if token != greedy[i]), len(draft))
+        for token in greedy[: n_right + 1]:  # the first wrong guess is replaced by the right token: never a loss
+            text.append(token)
+            yield token
+            if token in stop or len(text) == limit:
+                return
+        cache.truncate(len(text) - 1)  # forget the rest of the draft; the newest token is still to be read
+        draft = find_draft(text, max_ngram, min(draft_length, limit - 1 - len(text)))
+        unread = torch.tensor([[text[-1], *draft]], device=device)
+        with eval_mode(model):
+            logits = model.logits(model.hidden(unread, cache=cache)[0]).float()

@@ -1,0 +1,1 @@
+"""The lecture itself: the tour, and the exercises of its notebooks."""

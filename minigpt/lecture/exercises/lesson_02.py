@@ -1,0 +1,75 @@
+"""Attention: the causal mask, and the formula."""
+
+import torch
+
+from ...attention import causal_mask, explicit_attention
+from .checking import Exercise, numbers
+
+
+def _weighted(scores, v, allowed):
+    return scores.masked_fill(~allowed, -torch.inf).softmax(-1) @ v
+
+
+def _attention(q, k, v, allowed):
+    return explicit_attention(q, k, v, mask=allowed)
+
+
+def _mask_after_softmax(q, k, v, allowed):
+    weights = (q @ k.transpose(-2, -1) / q.size(-1) ** 0.5).softmax(-1)
+    return weights.masked_fill(~allowed, 0.0) @ v
+
+
+_MASKED = causal_mask(4, 4)
+
+
+EXERCISES = {
+    "causal_mask": Exercise(
+        "Return a bool tensor (n_query, n_key), True where query i may look at key j; the queries are the last ones.",
+        causal_mask,
+        [(4, 4), (2, 5), (1, 3), (3, 4)],
+        [
+            (
+                lambda n, m: torch.ones(n, m).bool().tril(m - n - 1),
+                "the diagonal is missing: a token may look at itself. As it stands, the first one has nothing to see.",
+            ),
+            (
+                lambda n, m: torch.ones(n, m).bool().tril(),
+                "right for n_query = n_key only. The queries are the *last* n_query positions: query 0 of (2, 5) sits "
+                "at key position 3 and may look at four keys.",
+            ),
+            (
+                lambda n, m: ~causal_mask(n, m),
+                "upside down: here True means 'may look'. You marked what is to be hidden.",
+            ),
+        ],
+    ),
+    "attention": Exercise(
+        "Return softmax(q kᵀ / sqrt(D), where allowed) v for q, k, v (T, D) and a bool mask (T, T).",
+        _attention,
+        [(numbers(4, 9), numbers(4, 9, seed=1), numbers(4, 5, seed=2), _MASKED)],
+        [
+            (
+                lambda q, k, v, m: _weighted(q @ k.transpose(-2, -1), v, m),
+                "the scores were not divided by sqrt(D). Products of D numbers grow with sqrt(D), and the softmax "
+                "turns hard.",
+            ),
+            (
+                lambda q, k, v, m: _weighted(q @ k.transpose(-2, -1) / q.size(-1), v, m),
+                "divided by D, where the formula has sqrt(D): the weights come out too even.",
+            ),
+            (
+                lambda q, k, v, m: explicit_attention(q, k, v),
+                "the mask was not used: every query still looks at every key, the future included.",
+            ),
+            (
+                _mask_after_softmax,
+                "masked after the softmax: the weights that are left no longer add up to 1, and the hidden keys still "
+                "had their say in the denominator. Fill the scores with -inf before it.",
+            ),
+            (
+                lambda q, k, v, m: explicit_attention(q, k, v, mask=~m),
+                "the mask is the wrong way round: True means 'may look', so the scores to fill are those of ~mask.",
+            ),
+        ],
+    ),
+}

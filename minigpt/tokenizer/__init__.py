@@ -1,0 +1,5 @@
+"""Text <-> token ids."""
+
+from .bpe import Tokenizer
+
+__all__ = ["Tokenizer"]
