@@ -1,0 +1,93 @@
+"""Checks of arguments, each said once: a value that fits is returned as a plain Python value, any other is refused.
+
+Every error is a ValueError that names the argument, the limit and the value.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from numbers import Real
+from operator import index
+
+
+def integer(name: str, value, least: int | None = None, most: int | None = None) -> int:
+    """Whatever `operator.index` takes: an int, numpy's integers, a tensor that holds one. True and False are refused:
+    a flag that slipped into the wrong argument would count as 1."""
+    number = index(value) if is_integer(value) else None
+    if number is None or (least is not None and number < least) or (most is not None and number > most):
+        limit = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
+        raise ValueError(f"{name} must be an integer{limit}, got {value!r}")
+    return number
+
+
+def token_ids(name: str, ids: Iterable) -> list[int]:
+    """A row of ids, whatever it comes in: a list, a range, an array, a tensor."""
+    ids = ids if isinstance(ids, str | bytes) else list(ids)
+    if isinstance(ids, str | bytes) or not all(type(token) is int or is_integer(token) for token in ids):
+        raise ValueError(f"{name} must be a list of integer token ids, got {ids!r:.80}")
+    return [index(token) for token in ids]
+
+
+def is_integer(value) -> bool:
+    """Whether `integer` takes it, limits aside."""
+    try:
+        return not _is_bool(value) and index(value) is not None
+    except TypeError:
+        return False
+
+
+def _is_bool(value) -> bool:
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool")
+
+
+def number(name: str, value, *, least=None, above=None, most=None, below=None) -> Real:
+    """A real number, finite unless a limit says otherwise. nan fits no limit."""
+    limits = [("at least", least), ("above", above), ("at most", most), ("below", below)]
+    wanted = " and ".join(f"{words} {limit}" for words, limit in limits if limit is not None and limit != math.inf)
+    fits = (
+        isinstance(value, Real)
+        and not _is_bool(value)
+        and (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+        and not math.isnan(value)
+        and not (math.isinf(value) and most is None)
+    )
+    if not fits:
+        raise ValueError(f"{name} must be {wanted or 'a finite number'}, got {value!r}")
+    return value
+
+
+def flag(name: str, value) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def choice(name: str, value, choices: Iterable):
+    """One of the choices, of the same type: 1 is not True."""
+    if not any(type(value) is type(possible) and value == possible for possible in choices):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
+    return value
+
+
+def check_fields(record, check: Callable, names: str, or_none: bool = False, **limits) -> None:
+    """Check fields of a frozen dataclass in its __post_init__, and store each as the check returns it.
+
+    check_fields(self, integer, "n_layer n_head", least=1) checks both. or_none lets None through.
+    """
+    for name in names.split():
+        value = getattr(record, name)
+        if value is not None or not or_none:
+            object.__setattr__(record, name, check(name, value, **limits))
+
+
+def check_ids(what: str, ids, limit: int, limit_name: str) -> None:
+    """Raise ValueError that names the place of an id outside 0..limit - 1 in a tensor of ids (rows, columns)."""
+    smallest, largest = (bound.item() for bound in ids.aminmax())
+    if smallest < 0 or largest >= limit:
+        wrong = smallest if smallest < 0 else largest
+        row, column = (ids == wrong).nonzero()[0].tolist()
+        raise ValueError(
+            f"{what} {wrong} at row {row}, column {column} is outside 0..{limit - 1} ({limit_name}={limit})"
+        )
