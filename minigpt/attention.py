@@ -1,22 +1,42 @@
-"""Attention: one free function. BERT's, GPT's and T5's attention are three ways of calling it.
+"""Attention: one formula. BERT's, GPT's and T5's attention are three ways of calling one function.
 
-    softmax(Q Kᵀ · scale + bias, where looking is allowed) V       "Attention Is All You Need", section 3.2.1
+    softmax(Q Kᵀ / sqrt(D) + M) V       "Attention Is All You Need", section 3.2.1
 
-| the lecture's formula              | the call                                                       |
+| the lecture's formula              | the call, as the lecture writes it                             |
 |------------------------------------|----------------------------------------------------------------|
 | BERT, bidirectional self attention | explicit_attention(q, k, v)                                    |
 | GPT, causal self attention         | explicit_attention(q, k, v, causal=True)                       |
 | T5, cross attention                | explicit_attention(q_of_decoder, k_of_encoder, v_of_encoder)   |
+
+Real T5 does not divide by sqrt(D), and adds a bias for the distance of query and key: scale=1.0, bias=... (its cross
+attention has no bias).
 
 Letters used in this project:
     B batch, T tokens, C embedding width, H heads, D width of one head, V vocabulary, S length of another source.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from ._checks import integer, number
+
+
+def formula(q, k, v, mask):
+    """The formula as code, to be read. `explicit_attention` below computes the same and covers every case.
+
+    q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv), mask (Tq, Tk) bool, True = may look. Returns (B, H, Tq, Dv).
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # (B, H, Tq, Tk): how well each key fits each query
+    scores = scores.masked_fill(~mask, -math.inf)  # M: 0 where a query may look, -inf where it may not
+    weights = scores.softmax(dim=-1)  # each query's row sums to 1
+    return weights @ v  # a mean of the values, weighted
+
+
+# --- masks: who may look at whom -------------------------------------------------------------------------------------
 
 
 def causal_mask(n_query: int, n_key: int, device=None) -> torch.Tensor:
@@ -33,7 +53,7 @@ def causal_mask(n_query: int, n_key: int, device=None) -> torch.Tensor:
 
     Raises ValueError unless 1 <= n_query <= n_key: an earlier query would have no position.
     """
-    if not 1 <= n_query <= n_key:
+    if not 1 <= integer("n_query", n_query) <= integer("n_key", n_key):
         raise ValueError(f"causal_mask needs 1 <= n_query <= n_key, got n_query={n_query}, n_key={n_key}")
     query_position = torch.arange(n_key - n_query, n_key, device=device)[:, None]
     key_position = torch.arange(n_key, device=device)[None, :]
@@ -53,67 +73,21 @@ def padding_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     return real[:, None, None, :]
 
 
-def segment_mask(segment_ids: torch.Tensor) -> torch.Tensor:
-    """(B, T) numbers of the documents packed into each row -> bool (B, 1, T, T): a token looks at its own document.
-
-    Raises ValueError when the tensor is not two-dimensional, or not of integers.
-    """
-    if segment_ids.dim() != 2 or segment_ids.is_floating_point():
-        got = f"{segment_ids.dtype} {tuple(segment_ids.shape)}"
-        raise ValueError(f"segment_ids must be integers of shape (batch, tokens), got {got}")
-    return (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
-
-
-def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
-    """The two reasons not to look, combined as booleans before they touch a score; None = everything is allowed.
-
-    Filling with the smallest number for one reason and *adding* it for the other overflows to -inf where both hold;
-    a row of nothing but that is nan, and a pad's row that escapes it is spread over all keys, the future included.
-    """
-    if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be a bool tensor (True = may look), got {mask.dtype}")
-    if causal and n_query == 1:  # the newest position may look at every key
-        causal = False
-    if not causal:
-        return mask
-    triangle = causal_mask(n_query, n_key, device)
-    return triangle if mask is None else mask & triangle
-
-
-def _check(q, k, v, mask, bias, scale) -> None:
-    """Raise ValueError for what does not fit: a kernel would stumble over it, or broadcast it and say nothing."""
-    fits = k.shape[:-2] == q.shape[:-2] and k.shape[-1] == q.shape[-1]
-    if not fits or (v is not None and v.shape[:-1] != k.shape[:-1]):
-        shapes = [f"{name} {tuple(t.shape)}" for name, t in [("q", q), ("k", k), ("v", v)] if t is not None]
-        raise ValueError(f"expected q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv), got {', '.join(shapes)}")
-    for name, tensor in [("k", k), ("v", v), ("mask", mask), ("bias", bias)]:
-        if tensor is not None and tensor.device != q.device:
-            raise ValueError(f"{name} is on {tensor.device}, q on {q.device}")
-    scores = (*q.shape[:-1], k.size(-2))
-    for name, tensor in [("mask", mask), ("bias", bias)]:
-        if tensor is None:
-            continue
-        try:
-            tensor.expand(scores)
-        except RuntimeError:
-            raise ValueError(f"{name} {tuple(tensor.shape)} does not broadcast to the scores, {scores}") from None
-    if bias is not None and not bias.is_floating_point():
-        raise ValueError(f"bias is added to the scores: it must be floating point, got {bias.dtype}")
-    if scale is not None and not 0 < scale < math.inf:
-        raise ValueError(f"scale must be positive, got {scale}")
+# --- the formula for every case: masks, bias, scale, dropout, grouped key heads, empty rows --------------------------
 
 
 def attention_weights(q, k, mask=None, causal=False, bias=None, scale=None) -> torch.Tensor:
     """How much each query takes from each key: softmax(q kᵀ · scale + bias) over the keys it may look at.
 
-    q (B, H, Tq, D), k (B, H, Tk, D); mask bool, True = may look, and bias (added to the scores, for T5's relative
-    positions), both broadcast to (B, H, Tq, Tk); scale None = 1/sqrt(D). Returns (B, H, Tq, Tk); each row sums to 1,
-    or to 0 where a mask leaves the query nothing to look at. Raises ValueError for shapes or devices that do not fit,
-    a mask that is not bool, a scale that is not positive and, with causal=True, more queries than keys.
+    q (B, H, Tq, D), k (B, H, Tk, D), or fewer key heads, as in `repeat_key_heads`; mask bool, True = may look, and bias
+    (added to the scores, for T5's relative positions), both broadcast to (B, H, Tq, Tk); scale None = 1/sqrt(D).
+    Returns (B, H, Tq, Tk); each row sums to 1, or to 0 where a mask leaves the query nothing to look at. Raises
+    ValueError for shapes or devices that do not fit, a mask that is not bool, a scale that is not positive and, with
+    causal=True, more queries than keys.
     """
     _check(q, k, None, mask, bias, scale)
     scale = 1 / math.sqrt(q.size(-1)) if scale is None else scale
-    scores = (q * scale) @ k.transpose(-2, -1)  # (B, H, Tq, Tk)
+    scores = _product_of_heads(q * scale, k.transpose(-2, -1))  # (B, H, Tq, Tk)
     if bias is not None:
         scores = scores + bias
     allowed = _allowed(mask, causal, q.size(-2), k.size(-2), q.device)
@@ -135,7 +109,7 @@ def explicit_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, 
     weights = attention_weights(q, k, mask, causal, bias, scale)
     if dropout > 0:
         weights = F.dropout(weights, dropout)
-    return weights @ v
+    return _product_of_heads(weights, v)
 
 
 def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0) -> torch.Tensor:
@@ -155,63 +129,171 @@ def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
         allowed = bias
     if allowed is not None and allowed.dim() == 1:  # one row for all queries: the kernels want it written as such
         allowed = allowed[None]
+    grouped = q.shape[:-2] != k.shape[:-2]
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=allowed, is_causal=is_causal, scale=scale, dropout_p=dropout
+        q, k, v, attn_mask=allowed, is_causal=is_causal, scale=scale, dropout_p=dropout, enable_gqa=grouped
     )
 
 
+def repeat_key_heads(x: torch.Tensor, n_head: int) -> torch.Tensor:
+    """Grouped keys or values (B, H_kv, Tk, D) -> (B, n_head, Tk, D): key head j serves the n_head / H_kv query heads
+    from j · n_head / H_kv on ("GQA", Ainslie et al. 2023, section 2.2)."""
+    return x.repeat_interleave(n_head // x.size(-3), dim=-3)
+
+
+def _product_of_heads(a, b):
+    """a @ b, head by head: a (B, H, Tq, X), b (B, H or H_kv, X, Y) -> (B, H, Tq, Y)."""
+    if a.shape[:-2] == b.shape[:-2]:
+        return a @ b
+    if a.size(-2) == 1:  # one query a head: those of a group are the rows of one product, and no key is copied
+        groups = a.squeeze(-2).unflatten(-2, (b.size(-3), -1))  # (B, H_kv, H / H_kv, X)
+        return (groups @ b).flatten(-3, -2).unsqueeze(-2)
+    return a @ repeat_key_heads(b, a.size(-3))
+
+
+def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
+    """The two reasons not to look, combined as booleans before they touch a score; None = everything is allowed.
+
+    Filling with the smallest number for one reason and *adding* it for the other overflows to -inf where both hold;
+    a row of nothing but that is nan, and a pad's row that escapes it is spread over all keys, the future included.
+    """
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"mask must be a bool tensor (True = may look), got {mask.dtype}")
+    if causal and n_query == 1:  # the newest position may look at every key
+        causal = False
+    if not causal:
+        return mask
+    triangle = causal_mask(n_query, n_key, device)
+    return triangle if mask is None else mask & triangle
+
+
+def _check(q, k, v, mask, bias, scale) -> None:
+    """Raise ValueError for what does not fit: a kernel would stumble over it, or broadcast it and say nothing."""
+    fits = k.shape[:-2] == q.shape[:-2] or _is_grouped(q, k)
+    if not (fits and k.shape[-1] == q.shape[-1]) or (v is not None and v.shape[:-1] != k.shape[:-1]):
+        shapes = [f"{name} {tuple(t.shape)}" for name, t in [("q", q), ("k", k), ("v", v)] if t is not None]
+        wanted = "q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv), or a number of key heads that divides H"
+        raise ValueError(f"expected {wanted}, got {', '.join(shapes)}")
+    for name, tensor in [("k", k), ("v", v), ("mask", mask), ("bias", bias)]:
+        if tensor is not None and tensor.device != q.device:
+            raise ValueError(f"{name} is on {tensor.device}, q on {q.device}")
+    scores = (*q.shape[:-1], k.size(-2))
+    for name, tensor in [("mask", mask), ("bias", bias)]:
+        if tensor is None:
+            continue
+        try:
+            tensor.expand(scores)
+        except RuntimeError:
+            raise ValueError(f"{name} {tuple(tensor.shape)} does not broadcast to the scores, {scores}") from None
+    if bias is not None and not bias.is_floating_point():
+        raise ValueError(f"bias is added to the scores: it must be floating point, got {bias.dtype}")
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive, got {scale}")
+
+
+def _is_grouped(q, k) -> bool:
+    batch_fits = q.dim() == k.dim() >= 3 and q.shape[:-3] == k.shape[:-3]
+    return batch_fits and 0 < k.size(-3) < q.size(-3) and q.size(-3) % k.size(-3) == 0
+
+
+# --- many heads ------------------------------------------------------------------------------------------------------
+
 ATTENTION_FUNCTIONS = {"explicit": explicit_attention, "sdpa": sdpa_attention}
+
+
+def attention_function(attention: str | Callable) -> Callable:
+    """The function of a name in `ATTENTION_FUNCTIONS`; any function with the signature of `explicit_attention` is one.
+
+    Raises ValueError for another name, or something that cannot be called.
+    """
+    if callable(attention):
+        return attention
+    if not isinstance(attention, str) or attention not in ATTENTION_FUNCTIONS:
+        known = ", ".join(ATTENTION_FUNCTIONS)
+        raise ValueError(
+            f"attention must be one of {known}; got {attention!r} (or give a function such as explicit_attention)"
+        )
+    return ATTENTION_FUNCTIONS[attention]
+
+
+def is_ours(attend: Callable) -> bool:
+    """Whether an attention function is one of this file, of which we know that it computes `attention_weights`."""
+    return attend in ATTENTION_FUNCTIONS.values()
 
 
 class MultiHeadAttention(nn.Module):
     """H attentions side by side, each on its own D = d_head columns ("Attention Is All You Need", section 3.2.2).
 
-    d_head None = d_model / n_head. linear_bias, scale and dropout are those of the model: T5 has no biases and
-    scale 1.0. `attention` is any function with the signature of `explicit_attention`.
+    n_kv_head None = n_head; fewer key heads serve a group of query heads each (Llama). d_head None = d_model / n_head.
+    linear_bias, scale and dropout are those of the model: T5 has no biases and scale 1.0. `attend` is any function with
+    the signature of `explicit_attention`.
     """
 
     def __init__(
-        self, d_model, n_head, d_head=None, linear_bias=True, scale=None, dropout=0.0, attention=explicit_attention
+        self,
+        d_model: int,
+        n_head: int,
+        n_kv_head: int | None = None,
+        d_head: int | None = None,
+        linear_bias: bool = True,
+        scale: float | None = None,
+        dropout: float = 0.0,
+        attend: Callable = explicit_attention,
     ):
         super().__init__()
-        if d_model < 1 or n_head < 1 or (d_head is not None and d_head < 1):
-            sizes = f"d_model={d_model}, n_head={n_head}, d_head={d_head}"
-            raise ValueError(f"d_model, n_head and d_head must be positive, got {sizes}")
+        d_model, n_head = integer("d_model", d_model, 1), integer("n_head", n_head, 1)
+        n_kv_head = n_head if n_kv_head is None else integer("n_kv_head", n_kv_head, 1)
         if d_head is None and d_model % n_head:
             raise ValueError(f"d_model must be divisible by n_head, got d_model={d_model}, n_head={n_head}")
-        d_head = d_model // n_head if d_head is None else d_head
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
-        if not callable(attention):
-            raise ValueError(f"attention must be a function such as explicit_attention, got {attention!r}")
-        self.n_head, self.d_head, self.scale, self.dropout = n_head, d_head, scale, dropout
-        self.attention = attention
+        d_head = d_model // n_head if d_head is None else integer("d_head", d_head, 1)
+        if n_head % n_kv_head:
+            raise ValueError(f"n_head must be divisible by n_kv_head, got n_head={n_head}, n_kv_head={n_kv_head}")
+        if not callable(attend):
+            raise ValueError(f"attend must be a function such as explicit_attention, got {attend!r}")
+        self.n_head, self.n_kv_head, self.d_head, self.scale, self.attend = n_head, n_kv_head, d_head, scale, attend
+        self.dropout = number("dropout", dropout, least=0, below=1)
         self.query = nn.Linear(d_model, n_head * d_head, bias=linear_bias)
-        self.key = nn.Linear(d_model, n_head * d_head, bias=linear_bias)
-        self.value = nn.Linear(d_model, n_head * d_head, bias=linear_bias)
+        self.key = nn.Linear(d_model, n_kv_head * d_head, bias=linear_bias)
+        self.value = nn.Linear(d_model, n_kv_head * d_head, bias=linear_bias)
         self.output = nn.Linear(n_head * d_head, d_model, bias=linear_bias)
 
-    def forward(self, x, source=None, mask=None, causal=False, bias=None, cache=None, layer=None) -> torch.Tensor:
+    def forward(
+        self, x, source=None, *, keys_values=None, mask=None, causal=False, bias=None, rotate=None, cache=None
+    ) -> torch.Tensor:
         """x (B, T, C) asks; source (B, S, C) answers, None = x itself (self attention). Returns (B, T, C).
 
-        With a cache, the keys and values of earlier tokens of this layer are put in front of those of x.
-        Raises ValueError for shapes that do not fit, and for a cache together with another source.
+        keys_values: those of a source, made once by `keys_values`, in place of the source (T5's decoder).
+        rotate: a function (B, H, T, D) -> (B, H, T, D) that turns queries and keys by their positions (Llama).
+        cache: one layer of a `KVCache`; the keys and values of earlier tokens are put in front of those of x. They
+        are stored rotated. mask, causal and bias as in `explicit_attention`.
+        Raises ValueError for shapes that do not fit, and for arguments that exclude each other.
         """
-        if cache is not None and source is not None:
-            raise ValueError("cache holds the keys and values of earlier tokens of x; it cannot serve another source")
-        source = x if source is None else source
-        for name, value in [("x", x), ("source", source)]:
-            if value.dim() != 3 or value.size(-1) != self.query.in_features:
-                expected = f"(B, tokens, {self.query.in_features})"
-                raise ValueError(f"{name} must have shape {expected}, got {tuple(value.shape)}")
-        q = self._split_heads(self.query(x))  # (B, H, T, D)
-        k = self._split_heads(self.key(source))  # (B, H, S, D)
-        v = self._split_heads(self.value(source))  # same source as k, another projection
+        if (source is not None) + (keys_values is not None) + (cache is not None or rotate is not None) > 1:
+            raise ValueError("source and keys_values exclude each other; cache and rotate are for self attention only")
+        self._check_width("x", x)
+        q = self._split_heads(self.query(x), self.n_head)  # (B, H, T, D)
+        k, v = self.keys_values(x if source is None else source) if keys_values is None else keys_values
+        if rotate is not None:
+            q, k = rotate(q), rotate(k)
         if cache is not None:
-            k, v = cache.append(layer, k, v)  # (B, H, past + T, D)
+            k, v = cache.append(k, v)  # (B, H_kv, past + T, D)
+        if self.n_kv_head < self.n_head and not is_ours(self.attend):  # which knows nothing of groups
+            k, v = repeat_key_heads(k, self.n_head), repeat_key_heads(v, self.n_head)
         dropout = self.dropout if self.training else 0.0
-        heads = self.attention(q, k, v, mask=mask, causal=causal, bias=bias, scale=self.scale, dropout=dropout)
+        heads = self.attend(q, k, v, mask=mask, causal=causal, bias=bias, scale=self.scale, dropout=dropout)
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, H*D) -> (B, T, C)
 
-    def _split_heads(self, x):
-        return x.unflatten(-1, (self.n_head, self.d_head)).transpose(1, 2)  # (B, T, H*D) -> (B, H, T, D)
+    def keys_values(self, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a source (B, S, C) answers with: keys and values, (B, H_kv, S, D) each, from two projections."""
+        self._check_width("source", source)
+        k = self._split_heads(self.key(source), self.n_kv_head)
+        v = self._split_heads(self.value(source), self.n_kv_head)
+        return k, v
+
+    def _split_heads(self, x, n_head):
+        return x.unflatten(-1, (n_head, self.d_head)).transpose(1, 2)  # (B, T, H*D) -> (B, H, T, D)
+
+    def _check_width(self, name, x):
+        if x.dim() != 3 or x.size(-1) != self.query.in_features:
+            expected = f"(B, tokens, {self.query.in_features})"
+            raise ValueError(f"{name} must have shape {expected}, got {tuple(x.shape)}")

@@ -5,22 +5,23 @@ In a causal model an earlier token never looks at a later one: its keys and valu
 
 import torch
 
+from ._checks import integer
+
 
 class KVCache:
     """Preallocated keys and values of all layers: (n_layer, B, H, capacity, D) each, of which `length` are filled.
 
-    The cache belongs to the caller; the model only appends to it. A forward pass appends T positions once per layer,
-    in the order of the layers, and the last layer completes the step: a pass that fails half-way leaves `length`
-    as it was.
+    The cache belongs to the caller. In a forward pass each layer appends its keys and values to its own part,
+    `cache.layers[i].append(k, v)`, after the first `length` tokens; after its last block the model calls `advance`, and
+    only then is the length another. So a pass that fails half-way leaves the cache as it was.
     """
 
     def __init__(self, n_layer, batch_size, n_head, capacity, d_head, device=None, dtype=None):
-        shape = (n_layer, batch_size, n_head, capacity, d_head)
-        for name, size in zip(("n_layer", "batch_size", "n_head", "capacity", "d_head"), shape, strict=True):
-            if not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name} of a cache must be an integer of at least 1, got {size!r}")
+        sizes = dict(n_layer=n_layer, batch_size=batch_size, n_head=n_head, capacity=capacity, d_head=d_head)
+        shape = [integer(f"{name} of a cache", size, 1) for name, size in sizes.items()]
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.layers = [LayerCache(self, layer) for layer in range(shape[0])]
         self.length = 0
 
     @property
@@ -31,30 +32,11 @@ class KVCache:
     def capacity(self) -> int:
         return self.keys.size(3)
 
-    def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store k and v (B, H, T, D) of one layer behind what is there; return all of them (B, H, length + T, D).
-
-        Raises ValueError, before anything is stored, for an unknown layer, a shape or device that differs, or when the
-        capacity would be exceeded.
-        """
-        if layer not in range(len(self.keys)):
-            raise ValueError(f"layer must be one of 0..{len(self.keys) - 1}, got {layer!r}")
-        expected = (self.batch_size, self.keys.size(2), *k.shape[2:3], self.keys.size(4))
-        for name, tensor in [("k", k), ("v", v)]:
-            if tensor.shape != expected or tensor.device != self.keys.device:
-                raise ValueError(
-                    f"{name} must be {expected} on {self.keys.device} to fit the cache, "
-                    f"got {tuple(tensor.shape)} on {tensor.device}"
-                )
-        end = self.length + k.size(2)
-        if end > self.capacity:
-            raise ValueError(f"cache is full: {self.length} + {k.size(2)} tokens exceed its capacity {self.capacity}")
-        keys, values = self.keys[layer], self.values[layer]
-        keys.narrow(2, self.length, end - self.length).copy_(k)
-        values.narrow(2, self.length, end - self.length).copy_(v)
-        if layer == len(self.keys) - 1:
-            self.length = end
-        return keys.narrow(2, 0, end), values.narrow(2, 0, end)
+    def advance(self, n: int) -> None:
+        """The next n tokens are in all layers now: they count from here on. Raises ValueError beyond the capacity."""
+        n = integer("n", n, 0)
+        self._check_space(n)
+        self.length += n
 
     def select(self, rows) -> None:
         """Keep these rows of the batch, in this order (a list of indices; a row may be taken twice: beams).
@@ -77,6 +59,37 @@ class KVCache:
 
     def truncate(self, n: int) -> None:
         """Forget all but the first n tokens; what follows is overwritten by the next append."""
-        if n not in range(self.length + 1):
-            raise ValueError(f"cannot truncate a cache of length {self.length} to {n!r}")
-        self.length = int(n)
+        try:
+            self.length = integer("n", n, 0, self.length)
+        except ValueError:
+            raise ValueError(f"cannot truncate a cache of length {self.length} to {n!r}") from None
+
+    def _check_space(self, n_new: int) -> None:
+        if self.length + n_new > self.capacity:
+            raise ValueError(f"cache is full: {self.length} + {n_new} tokens exceed its capacity {self.capacity}")
+
+
+class LayerCache:
+    """One layer of a `KVCache`: all that `MultiHeadAttention` sees of it."""
+
+    def __init__(self, cache: KVCache, layer: int):
+        self.cache, self.layer = cache, layer
+
+    def append(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store k and v (B, H, T, D) after the tokens that count; return all of them, (B, H, length + T, D).
+
+        Raises ValueError, before anything is stored, for a shape or device that differs, or beyond the capacity.
+        """
+        cache, n_new = self.cache, k.size(2) if k.dim() == 4 else 1
+        expected = (cache.batch_size, cache.keys.size(2), n_new, cache.keys.size(4))
+        for name, tensor in [("k", k), ("v", v)]:
+            if tensor.shape != expected or tensor.device != cache.keys.device:
+                raise ValueError(
+                    f"{name} must be {expected} on {cache.keys.device} to fit the cache, "
+                    f"got {tuple(tensor.shape)} on {tensor.device}"
+                )
+        cache._check_space(n_new)
+        keys, values = cache.keys[self.layer], cache.values[self.layer]
+        keys.narrow(2, cache.length, n_new).copy_(k)
+        values.narrow(2, cache.length, n_new).copy_(v)
+        return keys.narrow(2, 0, cache.length + n_new), values.narrow(2, 0, cache.length + n_new)

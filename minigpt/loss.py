@@ -1,9 +1,14 @@
-"""Cross-entropy by hand: log-softmax, labels that select, labels that are ignored, and the shift, written once."""
+"""Cross-entropy by hand: log-softmax, labels that select, labels that are ignored, and the shift, written once.
+
+log p(v) = logits[v] - log Σ_u exp(logits[u])         log-softmax
+loss     = -log p(target)                             a label selects one log-probability
+loss     = mean over the labels that are not -100     those are ignored
+logits[:, :-1] predict labels[:, 1:]                  the shift: position t predicts token t + 1
+"""
 
 import torch
-import torch.nn.functional as F
-from torch.utils.checkpoint import checkpoint
 
+from ._checks import integer, number
 from .attention import padding_mask
 
 
@@ -21,11 +26,12 @@ def _largest_at_zero(logits):
     """Softmax does not change when a constant is added to every logit; with the largest at 0 no exp overflows."""
     if not (logits.is_floating_point() and logits.dim() and logits.size(-1)):
         raise ValueError(f"logits must be floating point scores (..., V), got {logits.dtype} {tuple(logits.shape)}")
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     return logits - logits.detach().amax(dim=-1, keepdim=True)
 
 
-def _at_least_float32(x):
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """Half precision as float32, anything else as it is."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -56,10 +62,9 @@ def cross_entropy(
         raise ValueError(
             f"logits {tuple(logits.shape)} need targets {tuple(logits.shape[:-1])}, got {tuple(targets.shape)}"
         )
-    _check_reduction(reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"label_smoothing must be between 0 and 1, got {label_smoothing}")
-    counts = _counted(targets, logits.size(-1), logits.device, ignore_index)
+    check_reduction(reduction)
+    number("label_smoothing", label_smoothing, least=0, most=1)
+    counts = counted_targets(targets, logits.size(-1), logits.device, ignore_index)
 
     # Rows are selected before anything is computed: an inf or nan in an ignored row never reaches a gradient.
     logits, chosen = (logits.flatten(0, -2), targets.flatten()) if counts.all() else (logits[counts], targets[counts])
@@ -95,8 +100,8 @@ def next_token_loss(
         raise ValueError(
             f"expected logits (B, T, V) and labels (B, T), got {tuple(logits.shape)}, {tuple(labels.shape)}"
         )
-    _check_reduction(reduction, num_items)
-    _counted(labels, logits.size(-1), logits.device, ignore_index)  # the first too, though nothing predicts it
+    check_reduction(reduction, num_items)
+    counted_targets(labels, logits.size(-1), logits.device, ignore_index)  # the first too, though nothing predicts it
     logits, targets = logits[:, :-1], next_token_targets(labels, attention_mask, ignore_index)
     if num_items is None:
         return cross_entropy(logits, targets, ignore_index, reduction)
@@ -122,123 +127,23 @@ def next_token_targets(
     return targets.masked_fill(~(real[:, 1:] & real[:, :-1]), ignore_index)
 
 
-def linear_cross_entropy(
-    hidden: torch.Tensor,
-    weight: torch.Tensor,
-    targets: torch.Tensor,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    num_items: int | None = None,
-    chunk_size: int | None = None,
-) -> torch.Tensor:
-    """cross_entropy(hidden @ weight.T, targets) without its (T, V) logits: head and loss, a few rows at a time.
-
-    hidden (..., C), weight (V, C), targets (...); the other arguments as in `cross_entropy` and `next_token_loss`.
-    At V = 50257 the logits of 1024 tokens fill 206 MB, and their gradient as much again. But a row of the gradient,
-    softmax minus the target, is known as soon as the row's loss is: each chunk's part of the gradients of hidden and
-    weight is computed at once, and its logits are forgotten. Only reduction "none", whose rows may be weighted later,
-    computes them twice. chunk_size None = as many rows as make 2^22 logits (on CUDA 2^26).
-    Under autocast the products are in its dtype, the loss in float32.
-    Raises ValueError as `cross_entropy` does, for shapes that do not fit, and for a chunk_size or num_items below 1.
-    """
-    fits = weight.dim() == 2 and hidden.dim() and hidden.shape[-1] == weight.shape[-1] and hidden.is_floating_point()
-    alike = hidden.device == weight.device
-    alike = alike and (hidden.dtype == weight.dtype or torch.is_autocast_enabled(hidden.device.type))
-    if not (fits and alike) or hidden.shape[:-1] != targets.shape:
-        raise ValueError(
-            f"expected hidden (..., C), weight (V, C) and targets (...), got {tuple(hidden.shape)} {hidden.dtype} on "
-            f"{hidden.device}, {tuple(weight.shape)} {weight.dtype} on {weight.device}, {tuple(targets.shape)}"
-        )
-    _check_reduction(reduction, num_items)
-    if chunk_size is None:
-        chunk_size = max(1, 2 ** (26 if hidden.is_cuda else 22) // len(weight))
-    if not isinstance(chunk_size, int) or chunk_size < 1:
-        raise ValueError(f"chunk_size must be an integer of at least 1, got {chunk_size!r}")
-    counts = _counted(targets, len(weight), hidden.device, ignore_index)
-    rows, chosen = (hidden.flatten(0, -2), targets.flatten()) if counts.all() else (hidden[counts], targets[counts])
-    if reduction == "none":
-        parts = zip(rows.split(chunk_size), chosen.split(chunk_size), strict=True)
-        options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing random happens in there
-        losses = [checkpoint(_row_losses, part, weight, of_part, **options) for part, of_part in parts]
-        return losses[0].new_zeros(targets.shape).masked_scatter(counts, torch.cat(losses))
-    if not torch.is_grad_enabled():
-        rows, weight = rows.detach(), weight.detach()
-    divisor = 1 if reduction == "sum" else num_items or len(rows)
-    loss = _SumOfLosses.apply(rows, weight, chosen, chunk_size, 1 / max(1, divisor))
-    return loss if divisor else loss + torch.nan  # a mean of nothing, whose gradients are 0 nevertheless
-
-
-def _row_losses(rows, weight, targets):
-    logits = _at_least_float32(F.linear(rows, weight))  # (n, V)
-    return F.cross_entropy(logits, targets, reduction="none")  # in one kernel what `cross_entropy` does in several
-
-
-class _SumOfLosses(torch.autograd.Function):
-    """Σ losses · scale, and at the same time its gradients."""
-
-    @staticmethod
-    def forward(ctx, rows, weight, targets, chunk_size, scale):
-        device = rows.device.type
-        is_cast = torch.is_autocast_enabled(device) and rows.dtype != torch.float64  # which autocast leaves alone
-        dtype = torch.get_autocast_dtype(device) if is_cast else rows.dtype
-        head, total = weight.to(dtype), _at_least_float32(rows[:0]).sum()
-        grad_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
-        # A sum over all chunks: in half precision it would lose the small parts.
-        grad_weight = _at_least_float32(torch.zeros_like(weight)) if ctx.needs_input_grad[1] else None
-        with torch.autocast(device, enabled=False):
-            for first in range(0, len(rows), chunk_size):
-                part = slice(first, first + chunk_size)
-                x = rows[part].to(dtype)
-                loss, gradient = _loss_and_gradient(x, head, targets[part, None])
-                total = total + loss
-                if grad_rows is not None:
-                    grad_rows[part] = gradient @ head
-                if grad_weight is not None and dtype == grad_weight.dtype:
-                    grad_weight.addmm_(gradient.t(), x)
-                elif grad_weight is not None:  # half-precision products, in blocks that a cache can hold
-                    for block in range(0, len(head), 2048):
-                        product = gradient[:, block : block + 2048].t() @ x
-                        grad_weight[block : block + 2048] += product.to(grad_weight.dtype)
-                del gradient  # before the next chunk makes its own
-        for gradient in filter(lambda g: g is not None, (grad_rows, grad_weight)):
-            gradient.mul_(scale)
-        ctx.save_for_backward(grad_rows, grad_weight if grad_weight is None else grad_weight.to(weight.dtype))
-        return total * scale
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_output):
-        # loss.backward() starts with a 1: nothing to multiply, and no copies.
-        is_one = bool(grad_output == 1)
-        scaled = [g if g is None or is_one else g * grad_output for g in ctx.saved_tensors]
-        return *scaled, None, None, None
-
-
-def _loss_and_gradient(x, head, target):
-    """Sum of the losses of rows x (n, C), and its gradient with respect to their logits: softmax minus the target."""
-    logits = _at_least_float32(F.linear(x, head))  # (n, V), the largest thing there is
-    loss = -logits.log_softmax(dim=-1).gather(1, target).sum()
-    gradient = logits.softmax(dim=-1)
-    gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
-    return loss, gradient.to(x.dtype)
-
-
-def _check_reduction(reduction, num_items=None):
+def check_reduction(reduction: str, num_items: int | None = None) -> None:
+    """Raise ValueError for an unknown reduction, and for a num_items that is no divisor of a mean."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    if num_items is not None and not (reduction == "mean" and num_items >= 1):
-        raise ValueError(f'num_items must be at least 1 and needs reduction "mean", got {num_items}, {reduction!r}')
+    if num_items is not None:
+        integer("num_items", num_items, 1)
+        if reduction != "mean":
+            raise ValueError(f'num_items={num_items} needs reduction "mean", got {reduction!r}')
 
 
-def _counted(targets, n_classes, device, ignore_index):
-    """Which targets count, (...) bool. Raises ValueError for one that is not in 0..n_classes - 1."""
+def counted_targets(targets: torch.Tensor, n_classes: int, device, ignore_index: int) -> torch.Tensor:
+    """Which targets count, (...) bool. Raises ValueError for one that is not in 0..n_classes - 1, with its position."""
     if targets.dtype != torch.int64:
         raise ValueError(f"targets must be int64 token ids, got {targets.dtype}")
     if targets.device != device:
         raise ValueError(f"targets are on {targets.device}, logits on {device}")
-    if not isinstance(ignore_index, int):
-        raise ValueError(f"ignore_index must be an integer, got {ignore_index!r}")
-    counts = targets != ignore_index
+    counts = targets != integer("ignore_index", ignore_index)
     wrong = counts & ((targets < 0) | (targets >= n_classes))
     if wrong.any():
         position = tuple(wrong.nonzero()[0].tolist())

@@ -6,9 +6,12 @@ from minigpt import KVCache
 from minigpt import attention as attention_module
 from minigpt.attention import (
     MultiHeadAttention,
+    attention_function,
     attention_weights,
     causal_mask,
     explicit_attention,
+    formula,
+    is_ours,
     padding_mask,
     sdpa_attention,
 )
@@ -189,25 +192,181 @@ def test_multi_head_attention_refuses():
     with pytest.raises(ValueError, match="n_head=5"):
         MultiHeadAttention(12, 5)
     x = torch.zeros(1, 2, 12)
-    with pytest.raises(ValueError, match="source"):
-        MultiHeadAttention(12, 3)(x, source=x, cache=KVCache(1, 1, 3, 8, 4), layer=0)
+    cache = KVCache(1, 1, 3, 8, 4).layers[0]
+    layer = MultiHeadAttention(12, 3)
+    for both in [
+        dict(source=x, cache=cache),
+        dict(source=x, keys_values=layer.keys_values(x)),
+        dict(keys_values=layer.keys_values(x), cache=cache),
+        dict(source=x, rotate=lambda q: q),
+    ]:
+        with pytest.raises(
+            ValueError, match="source and keys_values exclude each other; cache and rotate are for self"
+        ):
+            layer(x, **both)
 
 
-def test_cache_appends_selects_truncates_and_refuses():
+# --- what other models ask for: grouped key heads, rotation, keys and values made before, functions that are not ours
+
+
+@BOTH
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n_query, n_key", [(7, 7), (3, 7), (1, 7)])
+@pytest.mark.parametrize("n_kv_head", [1, 2, 3])
+def test_grouped_key_heads_are_each_used_by_a_run_of_query_heads(attend, case, n_query, n_key, n_kv_head):
+    """Key head j serves the query heads j · group ... j · group + group - 1, by indexing and nothing else."""
+    generator = torch.Generator().manual_seed(2)
+    n_head = 6
+    shapes = [(2, n_head, n_query, 4), (2, n_kv_head, n_key, 4), (2, n_kv_head, n_key, 5)]
+    q, k, v = (torch.randn(s, generator=generator, dtype=torch.float64).requires_grad_() for s in shapes)
+    arguments = case_arguments(case, n_query, n_key)
+    if "bias" in arguments:
+        arguments["bias"] = arguments["bias"].repeat(1, 2, 1, 1)  # a bias for each of the six query heads
+    head_of = torch.tensor([head // (n_head // n_kv_head) for head in range(n_head)])
+    expected = explicit_attention(q, k[:, head_of], v[:, head_of], **arguments)
+    found = attend(q, k, v, **arguments)
+    assert found.shape == expected.shape and (found - expected).abs().max() < 1e-14
+    if attend is explicit_attention:
+        weights = attention_weights(q, k, **arguments)
+        assert (weights - attention_weights(q, k[:, head_of], **arguments)).abs().max() < 1e-15
+    ours, theirs = (torch.autograd.grad(out.square().sum(), (q, k, v)) for out in (found, expected))
+    for mine, its in zip(ours, theirs, strict=True):
+        assert (mine - its).abs().max() < 1e-13
+
+
+def test_torch_is_asked_for_groups_and_no_key_is_copied(monkeypatch):
+    asked = {}
+    original = F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        attention_module.F, "scaled_dot_product_attention", lambda *a, **k: asked.update(k) or original(*a, **k)
+    )
+    q, k, v = torch.randn(1, 4, 3, 8), torch.randn(1, 2, 3, 8), torch.randn(1, 2, 3, 8)
+    sdpa_attention(q, k, v)
+    assert asked["enable_gqa"]
+    sdpa_attention(q, q, q)
+    assert not asked["enable_gqa"]
+    monkeypatch.setattr(torch.Tensor, "repeat_interleave", lambda *_, **__: pytest.fail("keys were copied"))
+    one = explicit_attention(q[:, :, :1], k, v)
+    assert one.shape == (1, 4, 1, 8)
+
+
+def own_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0):
+    """As a student writes it: knows nothing of grouped heads."""
+    assert q.shape[:2] == k.shape[:2] == v.shape[:2]
+    scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * (q.size(-1) ** -0.5 if scale is None else scale)
+    if causal:
+        scores = scores.masked_fill(~causal_mask(q.size(-2), k.size(-2)), -torch.inf)
+    return torch.einsum("bhqk,bhkd->bhqd", scores.softmax(-1), v)
+
+
+@pytest.mark.parametrize("attend", [explicit_attention, sdpa_attention, own_attention])
+@pytest.mark.parametrize("n_kv_head", [1, 2, 4])
+def test_a_layer_with_grouped_keys_is_the_layer_with_its_key_rows_repeated(attend, n_kv_head):
+    """Its weights are those of a layer with as many key heads as query heads, the rows of a group's head equal."""
+    torch.manual_seed(0)
+    grouped = MultiHeadAttention(24, 4, n_kv_head, attend=attend).double()
+    full = MultiHeadAttention(24, 4).double()
+    state = grouped.state_dict()
+    for name in ("key", "value"):
+        for part in ("weight", "bias"):
+            heads = state[f"{name}.{part}"].unflatten(0, (n_kv_head, 6))
+            state[f"{name}.{part}"] = torch.cat([heads[head // (4 // n_kv_head)] for head in range(4)])
+    full.load_state_dict(state)
+    x = torch.randn(2, 5, 24, dtype=torch.float64)
+    assert (grouped(x, causal=True) - full(x, causal=True)).abs().max() < 1e-14
+    cache = KVCache(1, 2, n_kv_head, 5, 6, dtype=torch.float64)
+    parts = []
+    for part in x.split([2, 1, 2], dim=1):
+        parts.append(grouped(part, causal=True, cache=cache.layers[0]))
+        cache.advance(part.size(1))
+    assert (torch.cat(parts, dim=1) - full(x, causal=True)).abs().max() < 1e-14
+
+
+def test_a_layer_refuses_groups_that_do_not_divide():
+    for n_kv_head in (3, 8):
+        with pytest.raises(ValueError, match=f"n_head=4, n_kv_head={n_kv_head}"):
+            MultiHeadAttention(8, 4, n_kv_head)
+    with pytest.raises(ValueError, match="a number of key heads that divides H"):
+        explicit_attention(torch.zeros(1, 4, 2, 3), torch.zeros(1, 3, 2, 3), torch.zeros(1, 3, 2, 3))
+
+
+def turn(x, positions):
+    """A rotation of the plane of the first two columns, by as many radians as the position."""
+    cos, sin = positions.double().cos()[:, None], positions.double().sin()[:, None]
+    a, b = x[..., :1], x[..., 1:2]
+    return torch.cat([a * cos - b * sin, a * sin + b * cos, x[..., 2:]], dim=-1)
+
+
+def test_queries_and_keys_are_rotated_between_projection_and_cache():
+    """softmax(rotate(q) rotate(k)ᵀ) v by hand; a cached key is not rotated again, and values never are."""
+    torch.manual_seed(1)
+    layer = MultiHeadAttention(12, 2, 1).double()
+    x = torch.randn(1, 6, 12, dtype=torch.float64)
+    places = torch.arange(6)
+    q = layer.query(x).view(1, 6, 2, 6).transpose(1, 2)
+    k, v = layer.keys_values(x)
+    heads = explicit_attention(turn(q, places), turn(k, places), v, causal=True)
+    expected = layer.output(heads.transpose(1, 2).flatten(2))
+    assert (layer(x, causal=True, rotate=lambda t: turn(t, places)) - expected).abs().max() < 1e-14
+    assert (layer(x, causal=True) - expected).abs().max() > 1e-3
+    cache, parts = KVCache(1, 1, 1, 6, 6, dtype=torch.float64), []
+    for start, end in [(0, 3), (3, 4), (4, 6)]:
+        rotate = lambda t, p=places[start:end]: turn(t, p)  # noqa: E731
+        parts.append(layer(x[:, start:end], causal=True, rotate=rotate, cache=cache.layers[0]))
+        cache.advance(end - start)
+    assert (torch.cat(parts, dim=1) - expected).abs().max() < 1e-14
+    assert (cache.keys[0] - turn(k, places)).abs().max() < 1e-14 and (cache.values[0] - v).abs().max() < 1e-14
+
+
+def test_keys_and_values_of_a_source_are_made_once():
+    torch.manual_seed(2)
+    layer = MultiHeadAttention(12, 3).double()
+    x, source = torch.randn(2, 4, 12).double(), torch.randn(2, 7, 12).double()
+    k, v = layer.keys_values(source)
+    assert k.shape == v.shape == (2, 3, 7, 4) and (k - v).abs().max() > 0.1
+    expected = layer(x, source)
+    layer.key.register_forward_hook(lambda *_: pytest.fail("the source was read again"))
+    for row in range(4):
+        one = layer(x[:, row : row + 1], keys_values=(k, v))
+        assert (one - expected[:, row : row + 1]).abs().max() < 1e-14
+
+
+def test_the_formula_to_read_is_explicit_attention():
+    q, k, v = random_qkv(5, 5)
+    everything = torch.ones(5, 5, dtype=torch.bool)
+    for mask, causal in [(everything, False), (causal_mask(5, 5), True)]:
+        assert (formula(q, k, v, mask) - explicit_attention(q, k, v, causal=causal)).abs().max() < 1e-15
+
+
+def test_a_function_or_the_name_of_one():
+    assert attention_function("sdpa") is sdpa_attention and attention_function(own_attention) is own_attention
+    assert is_ours(sdpa_attention) and not is_ours(own_attention)
+    for bad in ("flash", None, 3, ["sdpa"]):
+        with pytest.raises(ValueError, match="attention must be one of explicit, sdpa"):
+            attention_function(bad)
+
+
+# --- the cache -------------------------------------------------------------------------------------------------------
+
+
+def test_cache_appends_advances_selects_truncates_and_refuses():
     cache = KVCache(n_layer=2, batch_size=2, n_head=1, capacity=4, d_head=3)
     k, v = torch.randn(2, 1, 3, 3), torch.randn(2, 1, 3, 3)
-    for layer in range(2):
-        assert cache.length == 0  # a step is complete when the last layer has appended
-        keys, values = cache.append(layer, k, v)
+    for layer in cache.layers:
+        keys, values = layer.append(k, v)
         assert torch.equal(keys, k) and torch.equal(values, v)
+        assert cache.length == 0  # no layer moves it, the last one neither
+    cache.advance(3)
     assert cache.length == 3 and cache.capacity == 4 and cache.batch_size == 2
     with pytest.raises(ValueError, match="3 \\+ 2 tokens exceed its capacity 4"):
-        cache.append(0, k[:, :, :2], v[:, :, :2])
+        cache.layers[0].append(k[:, :, :2], v[:, :, :2])
     with pytest.raises(ValueError, match=r"k must be \(2, 1, 1, 3\).* got \(1, 1, 1, 3\)"):
-        cache.append(0, k[:1, :, :1], v[:1, :, :1])
+        cache.layers[0].append(k[:1, :, :1], v[:1, :, :1])
+    with pytest.raises(ValueError, match="3 \\+ 2 tokens exceed its capacity 4"):
+        cache.advance(2)
     assert cache.length == 3
     cache.truncate(1)
-    keys, _ = cache.append(0, k[:, :, 2:], v[:, :, 2:])
+    keys, _ = cache.layers[0].append(k[:, :, 2:], v[:, :, 2:])
     assert torch.equal(keys, k[:, :, [0, 2]])
     with pytest.raises(ValueError, match="length 1 to 2"):
         cache.truncate(2)

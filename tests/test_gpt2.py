@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from minigpt import GPT2, GPT2Config
+from minigpt.layers import ACTIVATIONS, gelu_tanh
 from minigpt.loss import next_token_loss
-from minigpt.models.config import ACTIVATIONS, PRESETS, gelu_tanh
-from minigpt.models.gpt2 import position_ids_for
+from minigpt.models.gpt2 import SIZES
+from minigpt.positions import position_ids_for
 
 
 def test_positions_follow_the_mask():
@@ -48,7 +49,7 @@ N_PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", SIZES)
 def test_presets_have_the_published_sizes(name):
     with torch.device("meta"):
         model = GPT2(GPT2Config.preset(name))
@@ -143,7 +144,7 @@ def test_a_refused_input_leaves_the_cache_as_it_was():
     "changes, words",
     [
         ({"n_head": 3}, "n_embd=8, n_head=3"),
-        ({"n_layer": 0}, "n_layer must be a positive integer, got 0"),
+        ({"n_layer": 0}, "n_layer must be an integer of at least 1, got 0"),
         ({"vocab_size": 10.0}, "vocab_size"),
         ({"n_inner": -1}, "n_inner"),
         ({"attn_pdrop": 1.0}, "attn_pdrop"),

@@ -159,7 +159,7 @@ def test_outputs_and_gradients_equal(build, attention):
     layer = build()
     layer.theirs.double().eval()
     randomise(layer.theirs, seed=1)
-    ours = MultiHeadAttention(WIDTH, HEADS, attention=ATTENTION_FUNCTIONS[attention], **layer.shape).double()
+    ours = MultiHeadAttention(WIDTH, HEADS, attend=ATTENTION_FUNCTIONS[attention], **layer.shape).double()
     parameters = dict(layer.theirs.named_parameters())
     ours.load_state_dict(layer.names(parameters))
 
