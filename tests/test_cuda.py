@@ -6,8 +6,9 @@ import torch
 from oracle import pair
 
 from minigpt import GPT2, GPT2Config, generate
+from minigpt.fast import linear_cross_entropy
 from minigpt.fast.cuda_graph import FixedStep
-from minigpt.loss import linear_cross_entropy
+from minigpt.language_model import Past
 from minigpt.perplexity import score
 from minigpt.train import TrainConfig, train
 
@@ -69,18 +70,18 @@ def test_decoding_writes_what_it_writes_on_the_cpu(settings):
 @torch.inference_mode()
 def test_a_step_is_one_start():
     model = pair(5, n_layer=2, n_positions=48)[0].cuda()
-    cache = model.new_cache(1, 40)
+    past = Past(model.new_cache(1, 40))
     tokens = torch.tensor([[1, 2, 3, 4]], device="cuda")
-    model.hidden(tokens, cache=cache)
-    step = FixedStep(model, cache)
-    assert step.graph is not None and cache.length == 4
+    model.read(tokens, past)
+    step = FixedStep(model, past.cache)
+    assert step.graph is not None and past.length == 4
     with torch.profiler.profile() as seen:
-        step(torch.tensor([[9]], device="cuda"), None)
+        step(torch.tensor([[9]], device="cuda"), past)
     assert sum("cudaGraphLaunch" in event.name for event in seen.events()) == 1
-    cache.truncate(4)
+    past.truncate(4)
     for token in (5, 6, 7):
         tokens = torch.cat([tokens, torch.tensor([[token]], device="cuda")], dim=1)
-        logits = step(tokens[:, -1:], None)
+        logits = step(tokens[:, -1:], past)
         assert (logits - model(tokens)[:, -1]).abs().max() <= 2e-13 * logits.abs().max()
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from minigpt import generate, load_model
-from minigpt.fast.one_token import LARGE
+from minigpt.fast.one_row_products import LARGE
 from minigpt.perplexity import score
 
 HALF = [torch.bfloat16, torch.float16]
@@ -16,7 +16,8 @@ HALF = [torch.bfloat16, torch.float16]
 @pytest.fixture(scope="module")
 def text(tiny_tokenizer):
     package = Path(__file__).parent.parent / "minigpt"
-    ids = tiny_tokenizer.encode("\n".join((package / f"{name}.py").read_text() for name in ("attention", "gpt2")))
+    files = [package / "attention.py", package / "models" / "gpt2.py", package / "loss.py"]
+    ids = tiny_tokenizer.encode("\n".join(file.read_text(encoding="utf-8") for file in files))
     return ids[:4096]
 
 

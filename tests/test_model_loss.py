@@ -5,7 +5,8 @@ import torch
 from oracle import pair
 from torch import nn
 
-from minigpt.fast.loss_without_logits import LanguageModelLoss
+from minigpt import fast
+from minigpt.fast import LanguageModelLoss, loss_without_logits
 from minigpt.loss import next_token_loss
 from minigpt.models import GPT2
 
@@ -86,15 +87,20 @@ def test_it_is_the_loss_of_the_logits(make, options, tied):
 
 
 def test_only_a_plain_gpt2_goes_without_logits(monkeypatch):
-    """And it does: nobody asks it for any."""
-    asked = []
-    original = GPT2.logits
-    for kind in (GPT2, Cooler):
-        monkeypatch.setattr(kind, "logits", lambda self, hidden: asked.append(type(self)) or original(self, hidden))
+    """And it does."""
+    without = []
+    original = loss_without_logits.linear_cross_entropy
+    monkeypatch.setattr(
+        loss_without_logits, "linear_cross_entropy", lambda *a, **k: without.append(True) or original(*a, **k)
+    )
     ours = pair(4)[0]
-    for make in (plain, subclass(Cooler)):
+    for make, expected in [(plain, [True]), (subclass(Cooler), []), (hooked, []), (bigrams, [])]:
+        without.clear()
         LanguageModelLoss(make(ours))(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 3]]))
-    assert asked == [Cooler]
+        assert without == expected, make
+        with fast.switched_off():
+            LanguageModelLoss(make(ours))(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 2, 3]]))
+        assert without == expected, make
 
 
 def test_a_hook_that_comes_later_and_one_for_all_modules():

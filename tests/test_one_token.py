@@ -2,19 +2,24 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from oracle import check, pair, relative
 from torch import nn
 
-from minigpt import generate
-from minigpt.fast import one_token
+from minigpt import fast, generate, load_model, stream
+from minigpt.fast import loss_without_logits, one_row_products, steps
 from minigpt.fast.cuda_graph import can_be_recorded, recorded_step
-from minigpt.fast.one_token import is_plain, one_token_step
+from minigpt.fast.one_row_products import MOST_ROWS_TO_SPLIT, product
+from minigpt.fast.one_token import gpt2_step
+from minigpt.fast.unmodified import is_unmodified_throughout
 from minigpt.generation import generate_details
-from minigpt.generation import loop as decoding
+from minigpt.language_model import Past
 from minigpt.models import GPT2
 from minigpt.models.gpt2 import Block
+from minigpt.perplexity import score
+from minigpt.train import TrainConfig, train
 
 
 def in_columns(model):
@@ -27,7 +32,7 @@ def in_columns(model):
 def in_two_parts(make):
     """Every matrix counts as large, and there are two threads to share it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_token, "LARGE", 0)
+        patch.setattr(one_row_products, "LARGE", 0)
         patch.setattr(torch, "get_num_threads", lambda: 2)
         return make()
 
@@ -47,19 +52,19 @@ def test_it_is_the_models_step(seed, attention, dtype):
     expected = ours(tokens, mask)
     in_columns(ours)
     steps = {
-        "plain": lambda: one_token_step(ours, 1),
-        "copied head": lambda: one_token_step(ours, 1000),
-        "split": lambda: in_two_parts(lambda: one_token_step(ours, 1000)),
+        "plain": lambda: gpt2_step(ours, 1),
+        "copied head": lambda: gpt2_step(ours, 1000),
+        "split": lambda: in_two_parts(lambda: gpt2_step(ours, 1000)),
         "fixed": lambda: recorded_step(ours, 1),  # unrecorded on the CPU: the same step on the same fixed shapes
     }
     for make in steps.values():
         step = make()
-        cache = ours.new_cache(batch_size, n)
-        ours.hidden(tokens[:, :6], None if mask is None else mask[:, :6], cache=cache)
+        past = Past(ours.new_cache(batch_size, n), mask)
+        ours.read(tokens[:, :6], past)
         for t in range(6, n):
-            logits = step(tokens[:, t : t + 1], None if mask is None else mask[:, : t + 1], cache)
+            logits = step(tokens[:, t : t + 1], past)
             check("cached logits", relative(logits, expected[:, t]), dtype, attention, f", seed {seed}, token {t}")
-        assert cache.length == n
+        assert past.length == n
     if mask is None:
         check("logits", relative(logits, theirs(tokens).logits[:, -1]), dtype, attention)
 
@@ -100,10 +105,10 @@ def own_logits(model):
 @pytest.mark.parametrize("change", [hooked, pre_hooked, adapted, another_norm, own_forward, own_logits])
 def test_a_changed_model_decodes_as_changed(change):
     model = plain()
-    assert is_plain(model)
+    assert is_unmodified_throughout(model)
     before = generate(model, [[1, 2, 3]], 8, stop_tokens=[])
     change(model)
-    assert not is_plain(model)
+    assert not is_unmodified_throughout(model)
     after = generate(model, [[1, 2, 3]], 8, stop_tokens=[])
     assert after == generate(model, [[1, 2, 3]], 8, stop_tokens=[], use_cache=False) or change is own_forward
     assert after != before
@@ -114,14 +119,14 @@ def test_a_changed_class_or_a_hook_for_all_modules_is_noticed(monkeypatch):
     before = generate(model, [[1, 2, 3]], 8, stop_tokens=[])
     with monkeypatch.context() as patch:
         patch.setattr(Block, "forward", lambda self, x, mask=None, cache=None: x)
-        assert not is_plain(model) and generate(model, [[1, 2, 3]], 8, stop_tokens=[]) != before
+        assert not is_unmodified_throughout(model) and generate(model, [[1, 2, 3]], 8, stop_tokens=[]) != before
     seen = []
     hook = nn.modules.module.register_module_forward_hook(lambda module, inputs, output: seen.append(type(module)))
     try:
         generate(model, [[1, 2, 3]], 8, stop_tokens=[])
     finally:
         hook.remove()
-    assert seen.count(Block) == 2 * 8 and is_plain(model)
+    assert seen.count(Block) == 2 * 8 and is_unmodified_throughout(model)
 
 
 def test_an_exchanged_attention_function_is_used():
@@ -133,7 +138,7 @@ def test_an_exchanged_attention_function_is_used():
         return torch.zeros_like(q)
 
     before = generate(model, [[1, 2, 3]], 8, stop_tokens=[])
-    model.blocks[0].attention.attention = attention
+    model.blocks[0].attention.attend = attention
     assert generate(model, [[1, 2, 3]], 8, stop_tokens=[]) != before and calls == [3] + [1] * 7
 
 
@@ -142,7 +147,7 @@ def test_a_large_matrix_is_shared_by_the_threads(monkeypatch):
     asked = []
     bmm = torch.bmm
     monkeypatch.setattr(torch, "bmm", lambda a, b: asked.append(tuple(b.shape)) or bmm(a, b))
-    monkeypatch.setattr(one_token, "LARGE", 60)
+    monkeypatch.setattr(one_row_products, "LARGE", 60)
     for threads, shape, is_shared in [
         (2, (10, 6), (2, 3, 10)),
         (4, (10, 6), (3, 2, 10)),
@@ -153,11 +158,11 @@ def test_a_large_matrix_is_shared_by_the_threads(monkeypatch):
         rows, x, bias = torch.randn(shape).double(), torch.randn(3, 6).double(), torch.randn(shape[0]).double()
         for weight in (rows.t().contiguous().t(), rows):
             asked.clear()
-            found = one_token._product(weight, bias)(x)
+            found = product(weight, bias)(x)
             assert (found - (x @ rows.t() + bias)).abs().max() < 1e-14
             assert asked == ([is_shared] if is_shared and weight is not rows else [])
-            many = torch.randn(one_token.MOST_ROWS_TO_SPLIT + 1, 6).double()
-            assert (one_token._product(weight, bias)(many) - (many @ rows.t() + bias)).abs().max() < 1e-14
+            many = torch.randn(MOST_ROWS_TO_SPLIT + 1, 6).double()
+            assert (product(weight, bias)(many) - (many @ rows.t() + bias)).abs().max() < 1e-14
             assert len(asked) <= 1  # so many rows are multiplied on all threads anyway
 
 
@@ -170,7 +175,7 @@ def test_decoding_behind_a_cache_of_fixed_shape(settings, monkeypatch):
     prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9], [2]]
     options = settings | {"stop_tokens": list(range(model.config.vocab_size // 8))}
     expected = generate_details(model, prompts, 40, **options)
-    monkeypatch.setattr(decoding, "one_token_step", recorded_step)
+    monkeypatch.setitem(steps.STEPS, GPT2, recorded_step)
     found = generate_details(model, prompts, 40, **options)
     assert [text.tokens for text in found] == [text.tokens for text in expected]
     assert len({len(text.tokens) for text in expected}) > 1
@@ -180,11 +185,108 @@ def test_what_may_become_a_graph(monkeypatch):
     """A plain model on CUDA; not one whose attention may do anything at all."""
     model = plain()
     assert not can_be_recorded(model)
-    on_cuda = SimpleNamespace(device=SimpleNamespace(type="cuda"))
-    monkeypatch.setattr(GPT2, "head_weight", on_cuda)
+    monkeypatch.setattr(GPT2, "device", SimpleNamespace(type="cuda"))
     assert can_be_recorded(model)
     with monkeypatch.context() as patch:
         patch.setattr(torch, "is_autocast_enabled", lambda device: device == "cuda")
         assert not can_be_recorded(model)
-    model.blocks[0].attention.attention = lambda q, k, v, **settings: q
+    model.blocks[0].attention.attend = lambda q, k, v, **settings: q
     assert not can_be_recorded(model)
+
+
+# --- asked again before every step; switched off ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [hooked, pre_hooked, adapted, another_norm, own_logits])
+def test_what_changes_while_a_text_is_written_counts(change):
+    """After five tokens the model is changed: from there on the text is the changed model's."""
+    model = plain()
+    before = generate(model, [[1, 2, 3]], 12, stop_tokens=[])[0][3:]
+    new = stream(model, [1, 2, 3], 12, stop_tokens=[])
+    written = [next(new) for _ in range(5)]
+    change(model)
+    written += list(new)
+    assert written[:5] == before[:5] and written[5:] != before[5:]
+    text = [1, 2, 3, *written[:5]]
+    past = Past(model.new_cache(1, 20))
+    as_it_was = plain()
+    with torch.no_grad():
+        as_it_was.read(torch.tensor([text[:-1]]), past)
+        for token in written[5:]:
+            assert model.logits(model.read(torch.tensor([text[-1:]]), past))[0, -1].argmax() == token
+            text.append(token)
+
+
+def test_a_hook_is_heard_from_the_next_step_on_and_no_longer_when_it_is_removed():
+    model, heard = plain(), []
+    new = stream(model, [1, 2, 3], 12, stop_tokens=[])
+    for _ in range(4):
+        next(new)
+    hook = model.blocks[1].mlp.up.register_forward_hook(lambda *_: heard.append(1))
+    for _ in range(3):
+        next(new)
+    hook.remove()
+    list(new)
+    assert len(heard) == 3
+
+
+def test_a_class_that_is_patched_on_the_way_counts(monkeypatch):
+    model = plain()
+    new = stream(model, [1, 2, 3], 12, stop_tokens=[])
+    next(new), next(new)
+    called = []
+    original = Block.forward
+    monkeypatch.setattr(Block, "forward", lambda *a, **k: called.append(1) or original(*a, **k))
+    next(new)
+    assert len(called) == 2
+
+
+@pytest.mark.parametrize("exchange", ["in place", "data", "parameter", "load_state_dict"])
+@torch.no_grad()
+def test_weights_that_change_on_the_way_count(exchange):
+    """Forty steps: the first of them copies the head, and the copy is out of date when the weights are."""
+    model, as_it_was = (pair(3, n_layer=1, n_embd=16, n_head=2, tie_word_embeddings=True)[0] for _ in range(2))
+    new = stream(model, [1, 2], 40, stop_tokens=[])
+    text = [1, 2, next(new), next(new), next(new)]
+    weight = model.token_embedding.weight
+    if exchange == "in place":
+        weight.mul_(-0.5)
+    elif exchange == "data":
+        weight.data = -0.5 * weight.data
+    elif exchange == "parameter":
+        model.token_embedding.weight = nn.Parameter(-0.5 * weight)
+    else:
+        model.load_state_dict(model.state_dict() | {"token_embedding.weight": -0.5 * weight})
+    past = Past(model.new_cache(1, 50))
+    as_it_was.read(torch.tensor([text[:-1]]), past)
+    expected = model.logits(model.read(torch.tensor([text[-1:]]), past))[0, -1]
+    assert next(new) == expected.argmax()
+
+
+def test_switched_off_everything_is_computed_by_the_modules(monkeypatch, tiny_folder):
+    """Generation, scoring, training and loading inside the switch: the same answers, every one by the plain way."""
+    model = plain()
+    prompts = [[1, 2, 3], [4], [5, 6]]
+    settings = [{}, {"do_sample": True, "seed": 3}, {"num_beams": 3}, {"use_cache": False}]
+    text = [(k * 7) % 11 for k in range(60)]
+
+    def answers():
+        torch.manual_seed(0)
+        learner = plain()
+        config = TrainConfig(steps=3, batch_size=2, context=8, warmup_steps=1, evaluate_every=3, autocast=False)
+        history = train(learner, np.array(text), np.array(text), config)
+        texts = [generate(model, prompts, 9, stop_tokens=[], **options) for options in settings]
+        learned = torch.cat([p.detach().flatten() for p in learner.parameters()])
+        return texts, score(model, text).nll[1:], learned, history[0].train_loss
+
+    quick = answers()
+    with monkeypatch.context() as patch, fast.switched_off():
+        patch.setitem(steps.STEPS, GPT2, lambda *_: pytest.fail("the fast way was taken"))
+        patch.setattr(
+            loss_without_logits, "linear_cross_entropy", lambda *_, **__: pytest.fail("the fast way was taken")
+        )
+        slow = answers()
+        assert all(p.is_contiguous() for p in load_model(tiny_folder).parameters())
+    assert quick[0] == slow[0] and np.abs(quick[1] - slow[1]).max() < 1e-12
+    assert (quick[2] - slow[2]).abs().max() < 1e-9 and abs(quick[3] - slow[3]) < 1e-12
+    assert not all(p.is_contiguous() for p in load_model(tiny_folder).parameters())  # switched on again

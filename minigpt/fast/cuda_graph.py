@@ -11,41 +11,43 @@ from collections.abc import Callable
 
 import torch
 
-from ..attention import ATTENTION_FUNCTIONS
+from ..attention import is_ours
 from ..kv_cache import KVCache
+from ..language_model import Past
 from ..models import GPT2
-from .one_token import one_token_step
+from .one_token import gpt2_step
 
 STEPS_THAT_PAY_FOR_A_GRAPH = 8
 
 
 def can_be_recorded(model: GPT2) -> bool:
-    """Whether the step of a plain model may become a graph: on CUDA, with attention of this project, which nothing but
-    its arguments decides about, and not under autocast, whose copies of the weights would be recorded, too."""
-    device = model.head_weight.device.type
-    known = all(block.attention.attention in ATTENTION_FUNCTIONS.values() for block in model.blocks)
+    """Whether the step of an unmodified model may become a graph: on CUDA, with attention of this project, of which
+    only its arguments decide, and not under autocast, whose copies of the weights would be recorded, too."""
+    device = model.device.type
+    known = all(is_ours(block.attention.attend) for block in model.blocks)
     return device == "cuda" and known and not torch.is_autocast_enabled(device)
 
 
 def recorded_step(model: GPT2, n_steps: int) -> Callable:
-    """What `one_token_step` gives, (tokens (B, 1), mask (B, past + 1) or None, cache) -> logits (B, V), from a graph.
+    """What `gpt2_step` gives, (tokens (B, 1), past) -> logits (B, V), from a graph.
 
     It is recorded when a cache is first seen. When rows leave the batch, others may soon follow: the next recording
     waits until none has for a while, and is not made for a cache that is nearly full.
     """
-    simple = one_token_step(model, n_steps)
-    storage, fixed, quiet_steps = None, None, 0
+    simple = gpt2_step(model, n_steps)
+    storage, fixed, steps_without_change = None, None, 0
 
-    def step(tokens: torch.Tensor, mask: torch.Tensor | None, cache: KVCache) -> torch.Tensor:
-        nonlocal storage, fixed, quiet_steps
+    def step(tokens: torch.Tensor, past: Past) -> torch.Tensor:
+        nonlocal storage, fixed, steps_without_change
+        cache = past.cache
         if cache.keys is not storage:
-            quiet_steps = STEPS_THAT_PAY_FOR_A_GRAPH if storage is None else 0
+            steps_without_change = STEPS_THAT_PAY_FOR_A_GRAPH if storage is None else 0
             storage, fixed = cache.keys, None
-        room = cache.capacity - cache.length
-        if fixed is None and min(quiet_steps, room) >= STEPS_THAT_PAY_FOR_A_GRAPH:
+        free = cache.capacity - cache.length
+        if fixed is None and min(steps_without_change, free) >= STEPS_THAT_PAY_FOR_A_GRAPH:
             fixed = FixedStep(model, cache)
-        quiet_steps += 1
-        return simple(tokens, mask, cache) if fixed is None else fixed(tokens, mask)
+        steps_without_change += 1
+        return simple(tokens, past) if fixed is None else fixed(tokens, past)
 
     return step
 
@@ -60,19 +62,37 @@ class FixedCache:
     """The storage of a `KVCache` at its full capacity: `append` writes where the tensor `place` says, whatever it says
     when the step runs, and gives back everything, filled or not."""
 
-    def __init__(self, cache: KVCache):
-        self.keys, self.values = cache.keys, cache.values  # (n_layer, B, H, capacity, D)
-        self.place = torch.full((1,), cache.length, device=cache.keys.device)
+    length = 0  # not known while a graph is recorded; `place` tells
 
-    def append(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        keys, values = self.keys[layer], self.values[layer]
-        keys.index_copy_(2, self.place, k)
-        values.index_copy_(2, self.place, v)
-        return keys, values
+    def __init__(self, cache: KVCache):
+        self.place = torch.full((1,), cache.length, device=cache.keys.device)
+        self.layers = [FixedLayer(k, v, self.place) for k, v in zip(cache.keys, cache.values, strict=True)]
+
+    def advance(self, n: int) -> None:
+        """Nothing: `FixedStep` advances the cache whose storage this is."""
+
+
+class FixedLayer:
+    """Keys and values (B, H, capacity, D) of one layer."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, place: torch.Tensor):
+        self.keys, self.values, self.place = keys, values, place
+
+    def append(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.keys.index_copy_(2, self.place, k)
+        self.values.index_copy_(2, self.place, v)
+        return self.keys, self.values
+
+
+class FixedPast(Past):
+    """A past at the full capacity of its cache: `real` hides what is not filled yet, too."""
+
+    def real_tokens(self, n: int) -> torch.Tensor:
+        return self.real
 
 
 class FixedStep:
-    """(tokens, mask) -> logits behind one cache, at its full capacity; a graph where there is CUDA.
+    """(tokens, past) -> logits after one cache, at its full capacity; a graph where there is CUDA.
 
     The cache stays whole: whoever goes on without this step finds in it what was read. Where there is no CUDA the same
     step runs without being recorded.
@@ -80,32 +100,33 @@ class FixedStep:
 
     def __init__(self, model: GPT2, cache: KVCache):
         device = cache.keys.device
-        self.cache, self.fixed = cache, FixedCache(cache)
-        self.step = one_token_step(model, n_steps=1)
+        self.step = gpt2_step(model, n_steps=1)
         self.tokens = torch.zeros(cache.batch_size, 1, dtype=torch.int64, device=device)
-        self.may_look = torch.zeros(cache.batch_size, cache.capacity, dtype=torch.bool, device=device)
+        may_look = torch.zeros(cache.batch_size, cache.capacity, dtype=torch.bool, device=device)
+        self.fixed = FixedPast(FixedCache(cache), may_look)
         self.graph = self._record() if device.type == "cuda" else None
 
-    def __call__(self, tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        past = self.cache.length
+    def __call__(self, tokens: torch.Tensor, past: Past) -> torch.Tensor:
+        n = past.length + 1
+        real, may_look = past.real_tokens(n), self.fixed.real
         self.tokens.copy_(tokens)
-        self.fixed.place.fill_(past)
-        self.may_look[:, : past + 1] = True if mask is None else mask.bool()
-        self.may_look[:, past + 1 :] = False  # a cache that was truncated is shorter than before
+        self.fixed.cache.place.fill_(past.length)
+        may_look[:, :n] = True if real is None else real.bool()
+        may_look[:, n:] = False  # a cache that was truncated is shorter than before
         if self.graph is None:
             self.logits = self._run()
         else:
             self.graph.replay()
-        self.cache.length += 1
+        past.cache.advance(1)
         return self.logits.clone()  # the next replay writes over it
 
     def _run(self) -> torch.Tensor:
-        return self.step(self.tokens, self.may_look, self.fixed)
+        return self.step(self.tokens, self.fixed)
 
     def _record(self) -> torch.cuda.CUDAGraph:
         """Run a few times on a side stream, as libraries set themselves up at first, then record. What is written into
-        the cache meanwhile lies behind its length, where the first real step overwrites it."""
-        self.may_look[:, 0] = True
+        the cache meanwhile lies after its length, where the first real step overwrites it."""
+        self.fixed.real[:, 0] = True
         device, graph = self.tokens.device, torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
             side = _side_stream(device)

@@ -1,19 +1,155 @@
-"""A model and its loss as one module: what training differentiates and scoring asks, the logits left out."""
+"""The loss without its logits: head and loss a few rows at a time, and a model and its loss as one module."""
 
 import torch
+import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules import module as hooks_for_all
+from torch.utils.checkpoint import checkpoint
 
-from ..loss import linear_cross_entropy, next_token_loss, next_token_targets
-from ..models import GPT2
+from .._checks import integer
+from ..loss import (
+    at_least_float32,
+    check_reduction,
+    counted_targets,
+    cross_entropy,
+    next_token_loss,
+    next_token_targets,
+)
+from .switch import is_on
+from .unmodified import is_unmodified
+
+
+def linear_cross_entropy(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    num_items: int | None = None,
+    chunk_size: int | None = None,
+) -> torch.Tensor:
+    """cross_entropy(hidden @ weight.T, targets) without its (T, V) logits: head and loss, a few rows at a time.
+
+    hidden (..., C), weight (V, C), targets (...); the other arguments as in `cross_entropy` and `next_token_loss`.
+    At V = 50257 the logits of 1024 tokens fill 206 MB, and their gradient as much again. But a row of the gradient,
+    softmax minus the target, is known as soon as the row's loss is: each chunk's part of the gradients of hidden and
+    weight is computed at once, and its logits are forgotten. Only reduction "none", whose rows may be weighted later,
+    computes them twice. chunk_size None = as many rows as make 2^22 logits (on CUDA 2^26).
+    Under autocast the products are in its dtype, the loss in float32.
+    Raises ValueError as `cross_entropy` does, for shapes that do not fit, and for a chunk_size or num_items below 1.
+    """
+    fits = weight.dim() == 2 and hidden.dim() and hidden.shape[-1] == weight.shape[-1] and hidden.is_floating_point()
+    same_dtype = hidden.dtype == weight.dtype or torch.is_autocast_enabled(hidden.device.type)
+    if not (fits and same_dtype and hidden.device == weight.device) or hidden.shape[:-1] != targets.shape:
+        raise ValueError(
+            f"expected hidden (..., C), weight (V, C) and targets (...), got {tuple(hidden.shape)} {hidden.dtype} on "
+            f"{hidden.device}, {tuple(weight.shape)} {weight.dtype} on {weight.device}, {tuple(targets.shape)}"
+        )
+    check_reduction(reduction, num_items)
+    if chunk_size is None:
+        chunk_size = max(1, 2 ** (26 if hidden.is_cuda else 22) // len(weight))
+    chunk_size = integer("chunk_size", chunk_size, 1)
+    counts = counted_targets(targets, len(weight), hidden.device, ignore_index)
+    rows, chosen = (hidden.flatten(0, -2), targets.flatten()) if counts.all() else (hidden[counts], targets[counts])
+    if reduction == "none":
+        parts = zip(rows.split(chunk_size), chosen.split(chunk_size), strict=True)
+        options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing random happens in there
+        losses = [checkpoint(_row_losses, part, weight, of_part, **options) for part, of_part in parts]
+        return losses[0].new_zeros(targets.shape).masked_scatter(counts, torch.cat(losses))
+    if not torch.is_grad_enabled():
+        rows, weight = rows.detach(), weight.detach()
+    divisor = 1 if reduction == "sum" else num_items or len(rows)
+    loss = _SumOfLosses.apply(rows, weight, chosen, chunk_size, 1 / max(1, divisor))
+    return (
+        loss if divisor else loss + torch.nan
+    )  # no target counts: the mean is nan, as in torch, and the gradients are 0
+
+
+def _row_losses(rows, weight, targets):
+    logits = at_least_float32(F.linear(rows, weight))  # (n, V)
+    return F.cross_entropy(logits, targets, reduction="none")  # in one kernel what `cross_entropy` does in several
+
+
+class _SumOfLosses(torch.autograd.Function):
+    """Σ losses · scale, and at the same time its gradients."""
+
+    @staticmethod
+    def forward(ctx, rows, weight, targets, chunk_size, scale):
+        device = rows.device.type
+        is_cast = torch.is_autocast_enabled(device) and rows.dtype != torch.float64  # which autocast leaves alone
+        dtype = torch.get_autocast_dtype(device) if is_cast else rows.dtype
+        head, total = weight.to(dtype), at_least_float32(rows[:0]).sum()
+        grad_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        # A sum over all chunks: in half precision it would lose the small parts.
+        grad_weight = at_least_float32(torch.zeros_like(weight)) if ctx.needs_input_grad[1] else None
+        with torch.autocast(device, enabled=False):
+            for first in range(0, len(rows), chunk_size):
+                part = slice(first, first + chunk_size)
+                x = rows[part].to(dtype)
+                loss, gradient = _loss_and_gradient(x, head, targets[part, None])
+                total = total + loss
+                if grad_rows is not None:
+                    grad_rows[part] = gradient @ head
+                if grad_weight is not None and dtype == grad_weight.dtype:
+                    grad_weight.addmm_(gradient.t(), x)
+                elif grad_weight is not None:  # half-precision products, in blocks that a cache can hold
+                    for block in range(0, len(head), 2048):
+                        product = gradient[:, block : block + 2048].t() @ x
+                        grad_weight[block : block + 2048] += product.to(grad_weight.dtype)
+                del gradient  # before the next chunk makes its own
+        for gradient in filter(lambda g: g is not None, (grad_rows, grad_weight)):
+            gradient.mul_(scale)
+        ctx.save_for_backward(grad_rows, grad_weight if grad_weight is None else grad_weight.to(weight.dtype))
+        return total * scale
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_output):
+        # loss.backward() starts with a 1: nothing to multiply, and no copies.
+        is_one = bool(grad_output == 1)
+        scaled = [g if g is None or is_one else g * grad_output for g in ctx.saved_tensors]
+        return *scaled, None, None, None
+
+
+def _loss_and_gradient(x, head, target):
+    """Sum of the losses of rows x (n, C), and its gradient with respect to their logits: softmax minus the target."""
+    logits = at_least_float32(F.linear(x, head))  # (n, V), the largest thing there is
+    loss = -logits.log_softmax(dim=-1).gather(1, target).sum()
+    gradient = logits.softmax(dim=-1)
+    gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
+    return loss, gradient.to(x.dtype)
+
+
+def loss_of_hidden(
+    model, hidden: torch.Tensor, targets: torch.Tensor, reduction: str = "mean", num_items: int | None = None
+) -> torch.Tensor:
+    """The cross-entropy of a model's head: hidden states (B, T, C) -> the loss of targets (B, T), no shift in between.
+
+    model has logits(hidden). Where they are its head's matrix times the hidden states and nothing else, they are never
+    all in memory; another head, a patch or a hook is asked for them.
+    """
+    if is_on() and has_plain_head(model):
+        return linear_cross_entropy(hidden, head_weight(model), targets, reduction=reduction, num_items=num_items)
+    logits = model.logits(hidden)
+    if num_items is None:
+        return cross_entropy(logits, targets, reduction=reduction)
+    return cross_entropy(logits, targets, reduction="sum") / num_items
+
+
+def head_weight(model) -> torch.Tensor:
+    """(V, C), what turns hidden states into logits: the token embedding itself, unless the head is not tied."""
+    return (model.token_embedding if model.lm_head is None else model.lm_head).weight
+
+
+def has_plain_head(model) -> bool:
+    """Whether a model's logits are its head's matrix times the hidden states, and no hook or patch sees them."""
+    return is_unmodified(model) and (model.lm_head is None or is_unmodified(model.lm_head))
 
 
 class LanguageModelLoss(nn.Module):
-    """(tokens, labels), each (B, T), -> the `next_token_loss` of a model's logits.
+    """(tokens, labels), each (B, T), -> the `next_token_loss` of a model's logits: what training differentiates.
 
-    The model is any module that turns (B, T) ids into (B, T, V) logits. Of a GPT2 the logits are never all in memory:
-    its hidden states and its head go to `linear_cross_entropy`, those of scored positions only. A subclass with another
-    head, or a model with hooks on it as a whole, is asked for logits like any other module. compile=True compiles it.
+    The model is any module that turns (B, T) ids into (B, T, V) logits. Of a model with a plain head the logits are
+    never all in memory (`loss_of_hidden`). compile=True compiles it.
     """
 
     def __init__(self, model: nn.Module, compile: bool = False):
@@ -24,20 +160,9 @@ class LanguageModelLoss(nn.Module):
 
     def forward(self, tokens, labels, reduction="mean", num_items=None, **inputs) -> torch.Tensor:
         """Arguments as in `next_token_loss`; further inputs, such as segment_ids or attention_mask, go to the model."""
-        mask = inputs.get("attention_mask")
-        if not _logits_are_hidden_times_head(self.model):
+        real = inputs.get("attention_mask")
+        if not (is_on() and has_plain_head(self.model)):
             logits = self.ways["logits"](tokens, **inputs)
-            return next_token_loss(logits, labels, mask, reduction=reduction, num_items=num_items)
-        hidden, targets = self.ways["hidden"](tokens, **inputs)[:, :-1], next_token_targets(labels, mask)
-        head = self.model.head_weight
-        return linear_cross_entropy(hidden, head, targets, reduction=reduction, num_items=num_items)
-
-
-def _logits_are_hidden_times_head(model: nn.Module) -> bool:
-    return (
-        isinstance(model, GPT2)
-        and (type(model).forward, type(model).logits) == (GPT2.forward, GPT2.logits)
-        and not {"forward", "logits"} & vars(model).keys()
-        and not (model._forward_hooks or model._forward_pre_hooks or model._backward_hooks)
-        and not (hooks_for_all._global_forward_hooks or hooks_for_all._global_forward_pre_hooks)
-    )
+            return next_token_loss(logits, labels, real, reduction=reduction, num_items=num_items)
+        hidden, targets = self.ways["hidden"](tokens, **inputs)[:, :-1], next_token_targets(labels, real)
+        return linear_cross_entropy(hidden, head_weight(self.model), targets, reduction=reduction, num_items=num_items)
