@@ -16,13 +16,16 @@ from generation_oracle import (
 )
 from oracle import pair
 
-import minigpt.generation.loop
-from minigpt import GPT2, KVCache, generate, load_tokenizer, stream
+import minigpt.language_model
+from minigpt import GPT2, generate, load_tokenizer, stream
 from minigpt.generation import generate_details, steps
 from minigpt.generation.drafts import speculate
 from minigpt.generation.loop import decode, next_logits
 from minigpt.generation.processors import sampling_probabilities
 from minigpt.generation.settings import row_seeds
+from minigpt.generation.stopping import Stopping
+from minigpt.kv_cache import LayerCache
+from minigpt.language_model import Past
 
 BOTH_WAYS = pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
 EACH_SEARCH = pytest.mark.parametrize("settings", [{}, {"do_sample": True, "seed": 7}, {"num_beams": 3}], ids=str)
@@ -188,14 +191,14 @@ def caches(monkeypatch):
 def appended(monkeypatch):
     """(rows, tokens) that the first layer appends to a cache, pass by pass. Unlike a hook it leaves the model alone."""
     sizes = []
-    append = KVCache.append
+    append = LayerCache.append
 
-    def recorded(cache, layer, k, v):
-        if layer == 0:
+    def recorded(layer_cache, k, v):
+        if layer_cache.layer == 0:
             sizes.append((k.size(0), k.size(2)))
-        return append(cache, layer, k, v)
+        return append(layer_cache, k, v)
 
-    monkeypatch.setattr(KVCache, "append", recorded)
+    monkeypatch.setattr(LayerCache, "append", recorded)
     return sizes
 
 
@@ -205,9 +208,11 @@ def forced(texts):
     return lambda logits, rows: [next(remaining[row]) for row in rows]
 
 
-def decode_forced(model, prompts, texts, **settings):
+def decode_forced(model, prompts, texts, use_cache=True):
     """Decoding along given texts; the same number of new tokens in each."""
-    return list(decode(model, prompts, len(texts[0]), lambda logits, _: logits, forced(texts), set(), **settings))
+    stopping = Stopping(frozenset(), len(texts[0]), model.max_tokens)
+    start = model.start(prompts, len(texts[0]), use_cache)
+    return list(decode(model, range(len(prompts)), start, stopping, lambda logits, _: logits, forced(texts)))
 
 
 @pytest.mark.parametrize("attention", ["explicit", "sdpa"])
@@ -309,10 +314,10 @@ def test_a_prompt_read_in_chunks_is_read_as_in_one_piece(chunk, attention, monke
     for mask_or_none, tokens_to_read in [(mask, tokens), (None, tokens[:1])]:
         caches, logits = [], []
         for size in (512, chunk):
-            monkeypatch.setattr(minigpt.decoding, "PREFILL_CHUNK", size)
+            monkeypatch.setattr(minigpt.language_model, "READ_AT_ONCE", size)
             caches.append(ours.new_cache(len(tokens_to_read), longest))
             with torch.no_grad():
-                logits.append(next_logits(ours, tokens_to_read, mask_or_none, caches[-1]))
+                logits.append(next_logits(ours, tokens_to_read, Past(caches[-1], mask_or_none)))
         real = torch.ones(1, longest).bool() if mask_or_none is None else mask.bool()
         for a, b in [(caches[0].keys, caches[1].keys), (caches[0].values, caches[1].values)]:
             a, b = (tensor.permute(1, 3, 0, 2, 4)[real] for tensor in (a, b))
@@ -324,7 +329,7 @@ def test_a_prompt_read_in_chunks_is_read_as_in_one_piece(chunk, attention, monke
 
 def test_a_chunk_holds_what_it_says(monkeypatch):
     ours, _ = pair(8)
-    monkeypatch.setattr(minigpt.decoding, "PREFILL_CHUNK", 4)
+    monkeypatch.setattr(minigpt.language_model, "READ_AT_ONCE", 4)
     read = []
     ours.blocks[0].register_forward_hook(lambda block, inputs, output: read.append(output.size(1)))
     generate(ours, [[1] * 10, [2]], 3, stop_tokens=[])
@@ -338,7 +343,7 @@ def test_chunks_change_no_text(settings, monkeypatch):
         prompts = random_prompts(ours.config, seed, 3, longest=15)
         answers = []
         for chunk in (512, 1 + seed):
-            monkeypatch.setattr(minigpt.decoding, "PREFILL_CHUNK", chunk)
+            monkeypatch.setattr(minigpt.language_model, "READ_AT_ONCE", chunk)
             answers.append(generate(ours, prompts, 8, **settings))
         assert answers[0] == answers[1]
 
@@ -642,3 +647,38 @@ def test_streams_may_overlap_and_leave_a_model_in_training():
     assert [begun[0], *first] == expected[0] and ours.training
     assert [begun[1], *second] == expected[1] and ours.training
     hook.remove()
+
+
+def test_why_a_text_ends():
+    """One function decides, for greedy texts, samples, beams, drafts and the command line."""
+    stopping = Stopping(frozenset([7]), max_new_tokens=3, max_tokens=9)
+    for arguments, reason in [
+        ((2, 0, None), None),
+        ((2, 2, 1), None),
+        ((2, 1, 7), "stop token"),
+        ((2, 3, 1), "length"),
+        ((2, 3, 7), "stop token"),  # the last token that was allowed
+        ((7, 2, 1), "context"),
+        ((7, 2, 7), "stop token"),  # in the last place of the context
+        ((6, 3, 1), "length"),  # both at once: what was asked for is there
+        ((9, 0, None), "context"),
+    ]:
+        assert stopping.reason(*arguments) == reason, arguments
+    assert Stopping(frozenset(), 0, 9).reason(9, 0) == "length"
+    assert Stopping(frozenset(), 5, None).reason(10**6, 4, 1) is None and stopping.most_new(8) == 1
+
+
+@EACH_SEARCH
+def test_a_stop_token_in_the_last_allowed_place_is_the_reason(settings):
+    n_tried = 0
+    for seed in range(12):
+        ours, _ = pair(seed)
+        [prompt] = random_prompts(ours.config, seed, 1)
+        [free] = generate(ours, [prompt], 5, stop_tokens=[], **settings)
+        if free[-1] in free[len(prompt) : -1]:
+            continue
+        [answer] = generate_details(ours, [prompt], 5, stop_tokens=free[-1:], **settings)
+        ended = answer.tokens[-1] == free[-1]  # a search may prefer another text once this one may end
+        assert answer.stop_reason == ("stop token" if ended else "length")
+        n_tried += ended and len(answer.new_tokens) == 5
+    assert n_tried >= 1

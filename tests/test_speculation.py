@@ -60,7 +60,7 @@ def test_any_draft_will_do(monkeypatch):
             right = truth[len(text) : len(text) + n_right]
             return (right + [rng.randrange(vocab_size) for _ in range(4)])[:draft_length]
 
-        monkeypatch.setattr(minigpt.speculation, "find_draft", draft)
+        monkeypatch.setattr(minigpt.generation.drafts, "find_draft", draft)
         read = passes_of(ours)
         assert list(speculate(ours, prompt, 25, stop_tokens=[])) == expected
         assert len(read) < len(expected)

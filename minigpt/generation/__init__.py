@@ -1,5 +1,6 @@
-"""Continue texts: `generate`, `stream`, and what happens inside."""
+"""Continue texts: `generate` and `stream`, and the same with more to see, `generate_details` and `steps`."""
 
-from .settings import Generation, generate, generate_details, steps, stream
+from .api import Generation, generate, generate_details, steps, stream
+from .loop import Step
 
-__all__ = ["Generation", "generate", "generate_details", "steps", "stream"]
+__all__ = ["Generation", "Step", "generate", "generate_details", "steps", "stream"]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..models import GPT2
+from ..language_model import LanguageModel
 from .loop import log_probabilities, reader
+from .stopping import Stopping
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Beams:
 
 @torch.inference_mode()
 def beam_search(
-    model: GPT2,
+    model: LanguageModel,
     prompt: Sequence[int],
     max_new_tokens: int,
     num_beams: int,
@@ -56,53 +57,47 @@ def beam_search(
         "never"  when it could not even become better (with a length penalty above 0: at full length, for free).
     process(log-probabilities (B, V), texts) is applied before scores are added, as Hugging Face does.
     """
-    device = model.token_embedding.weight.device
-    full_length = min(len(prompt) + max_new_tokens, model.config.n_positions)
-    if full_length <= len(prompt):
+    stopping = Stopping(frozenset(stop_tokens), max_new_tokens, model.max_tokens)
+    [text], unread, past = model.start([prompt], max_new_tokens, use_cache)
+    most_new = stopping.most_new(len(text))
+    if most_new < 1:
         raise ValueError(
-            f"no room for a token: max_new_tokens={max_new_tokens}, {len(prompt)} of the context's tokens used"
+            f"no room for a token: max_new_tokens={max_new_tokens}, {len(text)} of the context's tokens used"
         )
-    cache = model.new_cache(1, full_length - 1) if use_cache else None
     read = reader(model, max_new_tokens)
-    running = [Beam(list(prompt), [], 0.0)]
+    running = [Beam(text, [], 0.0)]
     finished: list[Beam] = []
-    unread = torch.tensor([prompt], device=device)
     # A beam has one best token and as many others as could end it: so many candidates leave num_beams to go on with.
     n_candidates = max(2, 1 + len(stop_tokens)) * num_beams
 
     while running:
-        logits = read(unread, cache=cache)  # (beams, V)
+        logits = read(unread, past)  # (beams, V)
         by_the_model = log_probabilities(logits)
         processed = process(by_the_model, [beam.tokens for beam in running])
-        scores = processed + torch.tensor([[beam.score] for beam in running], device=device)
+        scores = processed + torch.tensor([[beam.score] for beam in running], device=model.device)
         best = scores.flatten().topk(min(n_candidates, scores.numel()))
         parents, tokens = (best.indices // scores.size(1)).tolist(), (best.indices % scores.size(1)).tolist()
-        n_new = len(running[0].tokens) + 1 - len(prompt)
+        n_new = len(running[0].log_probabilities) + 1
 
         going_on = []  # (parent, beam)
         ended = []
         candidates = zip(parents, tokens, by_the_model[parents, tokens].tolist(), best.values.tolist(), strict=True)
         for rank, (parent, token, log_probability, score) in enumerate(candidates):
-            text = [*running[parent].tokens, token]
+            tokens_so_far = [*running[parent].tokens, token]
             history = [*running[parent].log_probabilities, log_probability]
-            if token in stop_tokens or len(text) == full_length:
-                at_the_end = "length" if n_new == max_new_tokens else "context"
-                if rank < num_beams:  # one that ends from further down the list was not worth a beam
-                    reason = "stop token" if token in stop_tokens else at_the_end
-                    ended.append(Beam(text, history, score / n_new**length_penalty, reason))
-            elif len(going_on) < num_beams:
-                going_on.append((parent, Beam(text, history, score)))
+            reason = stopping.reason(len(text), n_new, token)
+            if reason is None and len(going_on) < num_beams:
+                going_on.append((parent, Beam(tokens_so_far, history, score)))
+            elif reason is not None and rank < num_beams:  # one that ends from further down was not worth a beam
+                ended.append(Beam(tokens_so_far, history, score / n_new**length_penalty, reason))
         finished = sorted(finished + ended, key=lambda beam: -beam.score)[:num_beams]
         running = [beam for _, beam in going_on]
         yield Beams(running, finished)
 
         if len(finished) == num_beams and running:
-            hoped_length = full_length - len(prompt) if early_stopping == "never" and length_penalty > 0 else n_new
+            hoped_length = most_new if early_stopping == "never" and length_penalty > 0 else n_new
             if early_stopping is True or running[0].score / hoped_length**length_penalty <= finished[-1].score:
                 return
         if running:
-            newest = torch.tensor([beam.tokens[-1:] for beam in running], device=device)
-            places = [parent for parent, _ in going_on]
-            unread = newest if use_cache else torch.cat([unread[places], newest], dim=1)
-            if cache is not None:
-                cache.select(places)
+            unread = torch.tensor([beam.tokens[-1:] for beam in running], device=model.device)
+            past.select([parent for parent, _ in going_on])

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from ..models import GPT2
-from ..models.gpt2 import eval_mode
+from .._checks import integer
+from ..language_model import LanguageModel, eval_mode
 from .loop import log_probabilities, next_logits
-from .settings import Settings, check_max_new_tokens, check_prompts
+from .settings import Settings, check_prompts
 
 
 def find_draft(text: Sequence[int], max_ngram: int, draft_length: int) -> list[int]:
@@ -34,7 +34,7 @@ def find_draft(text: Sequence[int], max_ngram: int, draft_length: int) -> list[i
 
 
 def speculate(
-    model: GPT2,
+    model: LanguageModel,
     prompt: Sequence[int],
     max_new_tokens: int,
     *,
@@ -48,35 +48,33 @@ def speculate(
     digits, the texts may part. Raises ValueError, before any work, as `stream` does, and for max_ngram < 1 or
     draft_length < 1.
     """
-    for name, value in [("max_ngram", max_ngram), ("draft_length", draft_length)]:
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    [text] = check_prompts([prompt], model.config)
-    limit = min(len(text) + check_max_new_tokens(max_new_tokens), model.config.n_positions)
-    stop = Settings(stop_tokens=stop_tokens).stop_ids(model.config)
-    return _speculate(model, text, limit, max_ngram, draft_length, stop)
+    max_ngram, draft_length = integer("max_ngram", max_ngram, 1), integer("draft_length", draft_length, 1)
+    [text] = check_prompts([prompt], model)
+    stopping = Settings(stop_tokens=stop_tokens).stopping(model, max_new_tokens)
+    return _speculate(model, text, stopping, max_ngram, draft_length)
 
 
 @torch.inference_mode()
-def _speculate(model, text, limit, max_ngram, draft_length, stop) -> Iterator[int]:
-    if len(text) == limit:
+def _speculate(model, prompt, stopping, max_ngram, draft_length) -> Iterator[int]:
+    if stopping.reason(len(prompt), 0) is not None:
         return
-    device = model.token_embedding.weight.device
-    cache = model.new_cache(1, limit - 1)
-    logits = next_logits(model, torch.tensor([text], device=device), cache=cache)
+    [text], unread, past = model.start([prompt], stopping.max_new_tokens)
+    n_prompt = len(text)
+    logits = next_logits(model, unread, past)
     draft = []
     while True:
-        # What should stand at each place of the draft, and behind it.
+        # What should stand at each place of the draft, and after it.
         greedy = logits.argmax(dim=-1).tolist()
         log_probabilities(logits)  # refuses what is no number
         n_right = next((i for i, token in enumerate(draft) if token != greedy[i]), len(draft))
         for token in greedy[: n_right + 1]:  # the first wrong guess is replaced by the right token: never a loss
             text.append(token)
             yield token
-            if token in stop or len(text) == limit:
+            if stopping.reason(n_prompt, len(text) - n_prompt, token) is not None:
                 return
-        cache.truncate(len(text) - 1)  # forget the rest of the draft; the newest token is still to be read
-        draft = find_draft(text, max_ngram, min(draft_length, limit - 1 - len(text)))
-        unread = torch.tensor([[text[-1], *draft]], device=device)
+        past.truncate(len(text) - 1)  # forget the rest of the draft; the newest token is still to be read
+        n_to_write = stopping.most_new(n_prompt) - (len(text) - n_prompt)
+        draft = find_draft(text, max_ngram, min(draft_length, n_to_write - 1))
+        unread = torch.tensor([[text[-1], *draft]], device=model.device)
         with eval_mode(model):
-            logits = model.logits(model.hidden(unread, cache=cache)[0]).float()
+            logits = model.logits(model.read(unread, past)[0]).float()

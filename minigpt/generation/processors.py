@@ -1,14 +1,15 @@
 """Logits -> logits: what may be chosen next, and how likely. Pure functions; the loops that use them are elsewhere.
 
 Each takes float32 logits (B, V) and returns new ones; what may not be chosen becomes -inf. Their order changes the
-result; this is the usual one, Hugging Face's too:
-
-    repetition penalty -> repeated n-grams -> temperature -> top-k -> top-p -> min-p -> softmax -> draw
+result: `PROCESSORS`, at the end, is the order in which they are applied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
+
+from .._checks import integer, number
 
 
 def penalize_repetition(logits: torch.Tensor, texts: Sequence[Sequence[int]], penalty: float) -> torch.Tensor:
@@ -17,8 +18,7 @@ def penalize_repetition(logits: torch.Tensor, texts: Sequence[Sequence[int]], pe
     A positive logit is divided by the penalty, a negative one multiplied: both go down when it is above 1.
     Raises ValueError for a penalty outside 0.001 .. 1000, where logits overflow.
     """
-    if not 0.001 <= penalty <= 1000:
-        raise ValueError(f"repetition_penalty must be between 0.001 and 1000 (1.0 = none), got {penalty!r}")
+    number("repetition_penalty", penalty, least=0.001, most=1000)
     logits = logits.clone()
     for row, text in zip(logits, texts, strict=True):
         seen = torch.tensor(sorted(set(text)), device=row.device)
@@ -30,8 +30,7 @@ def forbid_repeated_ngrams(logits: torch.Tensor, texts: Sequence[Sequence[int]],
     """Forbid every token that would complete a run of n tokens which row i's text already holds (Paulus et al. 2017,
     section 2.5). Where that would leave nothing, nothing is forbidden. Raises ValueError unless n >= 1.
     """
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"no_repeat_ngram_size must be an integer of at least 1, got {n!r}")
+    n = integer("no_repeat_ngram_size", n, 1)
     logits = logits.clone()
     for row, text in zip(logits, texts, strict=True):
         text = list(text)
@@ -48,16 +47,12 @@ def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 
     Raises ValueError for a temperature below 1e-30, where logits overflow; greedy decoding is the limit at zero.
     """
-    if not 1e-30 <= temperature < float("inf"):
-        raise ValueError(f"temperature must be positive, at least 1e-30 and finite, got {temperature!r}")
-    return logits / temperature
+    return logits / number("temperature", temperature, least=1e-30)
 
 
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
     """The k largest logits of each row stay, ties with the k-th included (Fan et al. 2018, section 5.4)."""
-    if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-        raise ValueError(f"top_k must be an integer of at least 1, got {k!r}")
-    threshold = logits.topk(min(k, logits.size(-1)), dim=-1).values[..., -1:]
+    threshold = logits.topk(min(integer("top_k", k, 1), logits.size(-1)), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < threshold, -torch.inf)
 
 
@@ -66,8 +61,7 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
     Counted from the unlikely end: a token goes when it and everything less likely add up to at most 1 - p.
     """
-    if not 0 < p <= 1:
-        raise ValueError(f"top_p must be above 0 and at most 1, got {p!r}")
+    number("top_p", p, above=0, most=1)
     ascending, order = logits.sort(dim=-1)
     unlikely = ascending.softmax(dim=-1).cumsum(dim=-1) <= 1 - p
     unlikely[..., -1] = False  # the most likely token always stays
@@ -76,10 +70,42 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
 def keep_min_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     """Tokens at least p times as likely as the likeliest stay (Nguyen et al. 2024, "Min-p sampling")."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"min_p must be between 0 and 1, got {p!r}")
+    number("min_p", p, least=0, most=1)
     probabilities = logits.softmax(dim=-1)
     return logits.masked_fill(probabilities < p * probabilities.amax(dim=-1, keepdim=True), -torch.inf)
+
+
+class Processor(NamedTuple):
+    """A setting of `generate`, the value that switches it off, and what it does: (logits, texts, value) -> logits."""
+
+    setting: str
+    off: Any
+    apply: Callable
+
+
+# In the order in which they are applied, which is Hugging Face's. Then follow softmax and the draw.
+PROCESSORS = (
+    Processor("repetition_penalty", 1.0, penalize_repetition),
+    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),
+    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, temperature)),
+    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),
+    Processor("top_p", None, lambda logits, texts, p: keep_top_p(logits, p)),
+    Processor("min_p", None, lambda logits, texts, p: keep_min_p(logits, p)),
+)
+
+
+def process(logits: torch.Tensor, texts: Sequence[Sequence[int]], **settings) -> torch.Tensor:
+    """Logits (B, V) of the token after each text -> what it is chosen from, by all processors that are switched on.
+
+    settings are those of `PROCESSORS`; one that is not given is off. Raises ValueError as the processors do.
+    """
+    for name, off, apply in PROCESSORS:
+        value = settings.pop(name, off)
+        if value != off or isinstance(value, bool):  # True is no 1.0: its processor refuses it
+            logits = apply(logits, texts, value)
+    if settings:
+        raise TypeError(f"no processor has a setting {sorted(settings)[0]!r}")
+    return logits
 
 
 def sampling_probabilities(
@@ -89,19 +115,14 @@ def sampling_probabilities(
     top_p: float | None = None,
     min_p: float | None = None,
 ) -> torch.Tensor:
-    """Logits (B, V) -> the probabilities that a token is drawn from: temperature, top-k, top-p, min-p, softmax."""
-    logits = apply_temperature(logits.float(), temperature)
-    for keep, setting in [(keep_top_k, top_k), (keep_top_p, top_p), (keep_min_p, min_p)]:
-        if setting is not None:
-            logits = keep(logits, setting)
-    return logits.softmax(dim=-1)
+    """Logits (B, V) -> the probabilities that a token is drawn from."""
+    shaped = process(logits.float(), [], temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
+    return shaped.softmax(dim=-1)
 
 
 def most_likely(logits: torch.Tensor, n: int) -> list[list[tuple[int, float]]]:
     """The n likeliest tokens of each row of logits (B, V) and their probabilities, likeliest first; none of those that
     cannot be chosen."""
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"n must be an integer of at least 1, got {n!r}")
-    top = logits.softmax(dim=-1).topk(min(n, logits.size(-1)), dim=-1)
+    top = logits.softmax(dim=-1).topk(min(integer("n", n, 1), logits.size(-1)), dim=-1)
     rows = zip(top.indices.tolist(), top.values.tolist(), strict=True)
     return [[(token, p) for token, p in zip(*row, strict=True) if p > 0] for row in rows]
