@@ -1,6 +1,19 @@
 """How well a model predicts a text: one loss a token, and every way of averaging them."""
 
-from .published import PUBLISHED
-from .scores import AGGREGATIONS, Scores, Window, score, sliding_windows
+from .lecture_loop import lecture_perplexity
+from .published import PUBLISHED, detokenize, wikitext_words
+from .scores import AGGREGATIONS, Scores
+from .scoring import score
+from .windows import Window, sliding_windows
 
-__all__ = ["AGGREGATIONS", "PUBLISHED", "Scores", "Window", "score", "sliding_windows"]
+__all__ = [
+    "AGGREGATIONS",
+    "PUBLISHED",
+    "Scores",
+    "Window",
+    "detokenize",
+    "lecture_perplexity",
+    "score",
+    "sliding_windows",
+    "wikitext_words",
+]

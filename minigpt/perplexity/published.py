@@ -31,7 +31,7 @@ class Published:
         return aggregation.value(scores, wikitext_words(), len(text.encode()))
 
 
-LECTURE, DOCUMENTATION, EXACT, WORDS = "window_mean_perplexity", "docs_perplexity", "perplexity", "word_perplexity"
+LECTURE, DOCUMENTATION, PER_WORD = "window_mean_perplexity", "docs_perplexity", "word_perplexity"
 PAPER = "Radford et al. 2019, table 3 (stride and detokenizer were not published)"
 
 # name                     model          published  stride  aggregation
@@ -42,10 +42,10 @@ PUBLISHED = [
     Published("docs-gpt2-large",      "gpt2-large",  16.4443,  512, DOCUMENTATION, "documentation since #34387"),
     Published("docs-gpt2-large-1024", "gpt2-large",  19.44,   1024, LECTURE, "documentation, windows that only touch"),
     Published("seams-gpt2",           "gpt2",        29.94,   1024, LECTURE, "transformers #13761, llm.c #276"),
-    Published("paper-gpt2",           "gpt2",        29.41,     32, WORDS, PAPER, detokenized=True),
-    Published("paper-gpt2-medium",    "gpt2-medium", 22.76,     32, WORDS, PAPER, detokenized=True),
-    Published("paper-gpt2-large",     "gpt2-large",  19.93,     32, WORDS, PAPER, detokenized=True),
-    Published("paper-gpt2-xl",        "gpt2-xl",     18.34,     32, WORDS, PAPER, detokenized=True),
+    Published("paper-gpt2",           "gpt2",        29.41,     32, PER_WORD, PAPER, detokenized=True),
+    Published("paper-gpt2-medium",    "gpt2-medium", 22.76,     32, PER_WORD, PAPER, detokenized=True),
+    Published("paper-gpt2-large",     "gpt2-large",  19.93,     32, PER_WORD, PAPER, detokenized=True),
+    Published("paper-gpt2-xl",        "gpt2-xl",     18.34,     32, PER_WORD, PAPER, detokenized=True),
 ]  # fmt: skip
 
 

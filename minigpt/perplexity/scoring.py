@@ -1,0 +1,74 @@
+"""Score a text with a model: the loss of each token, window by window."""
+
+from itertools import groupby
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .._checks import check_ids, integer
+from ..fast import loss_of_hidden
+from ..language_model import LanguageModel, eval_mode
+from .scores import Scores
+from .windows import Window, sliding_windows
+
+
+@torch.inference_mode()
+def score(
+    model: LanguageModel,
+    tokens: list[int],
+    window: int | None = None,
+    stride: int | None = None,
+    batch_size: int | None = None,
+) -> Scores:
+    """Score a text, token by token. window None = the context length, stride None = half a window.
+
+    batch_size windows go through the model at once (None = as many as make 1024 tokens on the CPU, whose caches then
+    hold them, and 16384 elsewhere); the answer does not depend on it beyond rounding. Logits are computed only where
+    they are scored, and never all at once. Losses of half-precision models are computed in float32; the ledger is
+    float64.
+    Raises ValueError, before any work, as `sliding_windows` does, for an id out of range, a window beyond the context,
+    or a batch_size below 1; FloatingPointError for a loss that is no number, instead of leaving it out of the average.
+    """
+    if window is None and model.max_tokens is None:
+        raise ValueError("window must be given: this model has no context length to take it from")
+    window = model.max_tokens if window is None else integer("window", window, 2)
+    if model.max_tokens is not None and window > model.max_tokens:
+        raise ValueError(f"window must be at most the context length n_positions={model.max_tokens}, got {window}")
+    tokens = torch.as_tensor(tokens)
+    if tokens.dim() != 1 or (len(tokens) and (tokens.is_floating_point() or tokens.dtype == torch.bool)):
+        raise ValueError(f"tokens must be one row of integer ids, got {tokens.dtype} {tuple(tokens.shape)}")
+    windows = sliding_windows(len(tokens), window, max(1, window // 2) if stride is None else stride)
+    stride = max(1, window // 2) if stride is None else int(stride)
+    at_once = 1024 if model.device.type == "cpu" else 16384
+    batch_size = max(1, at_once // window) if batch_size is None else integer("batch_size", batch_size, 1)
+
+    tokens = tokens.long()
+    check_ids("token id", tokens[None], model.vocab_size, "vocab_size")
+    nll = np.full(len(tokens), np.nan)
+    with eval_mode(model):
+        for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
+            losses = _losses(model, [tokens[w.begin : w.end] for w in batch], batch[0].end - batch[0].first_target)
+            if not losses.isfinite().all():
+                raise FloatingPointError(
+                    f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"
+                )
+            for w, row in zip(batch, losses.double().cpu().numpy(), strict=True):
+                nll[w.first_target : w.end] = row
+    return Scores(nll, windows, window, stride)
+
+
+def _losses(model: LanguageModel, rows: list[torch.Tensor], n_targets: int) -> torch.Tensor:
+    """(B, n_targets): the loss of the last tokens of each row, each predicted by the hidden state before it."""
+    start = model.start([row.tolist() for row in rows], max_new_tokens=0, use_cache=False)
+    hidden = model.read(start.unread, start.past)[:, -n_targets - 1 : -1]
+    return loss_of_hidden(model, hidden, start.unread[:, -n_targets:], reduction="none")
+
+
+def _same_shape(windows: list[Window], batch_size: int) -> list[list[Window]]:
+    """Consecutive windows of one length with as many targets, up to batch_size together."""
+    batches = []
+    for _, group in groupby(windows, key=lambda w: (w.end - w.begin, w.end - w.first_target)):
+        group = list(group)
+        batches += [group[first : first + batch_size] for first in range(0, len(group), batch_size)]
+    return batches
