@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from minigpt import Tokenizer
+from minigpt._files import read_text
 from minigpt.data import (
     batch_at,
     documentation_corpus,
@@ -14,7 +15,7 @@ from minigpt.data import (
     segment_ids_of,
     write_token_file,
 )
-from minigpt.data.texts import _document, _documentation, read_text
+from minigpt.data.corpus import _document, _documentation
 
 
 @pytest.fixture(scope="module")

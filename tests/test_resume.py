@@ -2,6 +2,7 @@
 
 import errno
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from command_line import run as command
 from two_processes import CONFIG, run, small_model, text
 
-from minigpt import GPT2, GPT2Config
-from minigpt.train import TrainConfig, train
+from minigpt import GPT2, GPT2Config, load_model
+from minigpt.train import TrainConfig, load_snapshot, steps_on_disk, train
 from minigpt.train.processes import Group
-from minigpt.train.snapshots import load_snapshot, save_snapshot, steps_on_disk
+from minigpt.train.snapshots import save_snapshot
 
 HERE = Path(__file__).parent
 
@@ -283,3 +285,18 @@ def test_a_damaged_snapshot_is_passed_over_and_named_if_it_is_the_last(tmp_path)
     (tmp_path / "step-3" / "state.pt").write_bytes(b"")
     with pytest.raises(OSError, match="step-5 cannot be read"):
         load_snapshot(tmp_path)
+
+
+def test_a_run_folder_of_the_version_before_is_resumed(tmp_path, capsys):
+    """tests/run_of_before was stopped at step 5 of 8, when the package still was a row of files side by side."""
+    folder = tmp_path / "run"
+    shutil.copytree(Path(__file__).parent / "run_of_before", folder)
+    before = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    code, out, _ = command(capsys, "train", "--resume", "--out", folder)
+    lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert code == 0 and "bits per byte" in out and lines[:3] == before
+    step, _, _, train_loss, held_out_loss, _ = map(float, lines[3].split(","))
+    assert step == 8 and len(lines) == 4
+    # What the same version came to when nobody stopped it; another processor may round differently.
+    assert abs(train_loss - 5.505423) < 1e-4 and abs(held_out_loss - 5.492052) < 1e-4
+    assert load_model(folder).config.n_embd == 8

@@ -11,10 +11,9 @@ from oracle import pair, twin
 
 from minigpt import GPT2, GPT2Config
 from minigpt.data import batch_at, segment_ids_of, targets_of
-from minigpt.fast.loss_without_logits import LanguageModelLoss
+from minigpt.fast import LanguageModelLoss
 from minigpt.loss import next_token_loss
-from minigpt.train import TrainConfig, accumulate, decay_groups, learning_rate_at, train
-from minigpt.train.held_out import evaluate, induction_gap
+from minigpt.train import TrainConfig, accumulate, decay_groups, evaluate, induction_gap, learning_rate_at, train
 
 SHAPE = dict(n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 QUICK = dict(steps=40, batch_size=8, context=16, warmup_steps=4, evaluate_every=20, learning_rate=1e-2, autocast=False)

@@ -1,13 +1,12 @@
 """GPT-2's byte-level byte pair encoding (Sennrich et al. 2016; Radford et al. 2019, section 2.2). No torch.
 
-    text -> pieces (a word with its leading space, a number, ...) -> UTF-8 bytes -> merge neighbours, best pair first
+    text -> words (letters with a space in front, a number, ...) -> UTF-8 bytes -> merge neighbours, best pair first
 
 Every text is bytes and every byte is a token, so nothing is ever unknown.
 """
 
 import codecs
 import heapq
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -16,25 +15,66 @@ from pathlib import Path
 import regex
 from tqdm import tqdm
 
+from .._checks import integer
+from .._files import write_whole
+from .files import file_contents, find_files, read_merges, read_vocabulary
+from .unicode16 import LETTER, NUMBER, OTHER
+
 END_OF_TEXT = "<|endoftext|>"
-FILE_LAYOUTS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]  # Hugging Face's names, OpenAI's names
 
-# Which signs are letters depends on the version of Unicode. Hugging Face's tokenizers knows version 16; these became
-# letters or digits in versions 17 and 18, which newer releases of regex know. They count as other signs here, too.
-SINCE_UNICODE_16 = (
-    r"\u0558\u058b-\u058c\u088f\u0c5c\u0cdc\u208f\u209d-\u209f\ua7ce-\ua7cf\ua7d2\ua7d4\ua7dd-\ua7f1\uab6c-\uab6d"
-    r"\U000107bb-\U000107bf\U00010940-\U00010959\U00010ec5-\U00010eee\U00011b0a\U00011db0-\U00011df1"
-    r"\U0001246f-\U0001247f\U00012550-\U00012686\U00016ea0-\U00016ed3\U00016ff2-\U00016ff6\U000187f8-\U000187ff"
-    r"\U00018cd6-\U00018cda\U00018d09-\U000191d2\U0001b123-\U0001b128\U0001b168\U0001d6a6\U0001df1f-\U0001df24"
-    r"\U0001df2b-\U0001dfff\U0001e6c0-\U0001e6ff\U0002b73a-\U0002b73f\U0002b81e\U0002cea2-\U0002cead"
-    r"\U000323b0-\U00033479\U0003d000-\U0003fc3f"
-)
-LETTER, NUMBER = rf"[\p{{L}}--[{SINCE_UNICODE_16}]]", rf"[\p{{N}}--[{SINCE_UNICODE_16}]]"
-OTHER = rf"[[^\s\p{{L}}\p{{N}}]||[{SINCE_UNICODE_16}]]"
+# A word: an English contraction; letters, digits or other signs with one space in front; the rest of the white space,
+# whose last space is left to the next word.
+WORDS = regex.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?{LETTER}+| ?{NUMBER}+| ?{OTHER}+|\s+(?!\S)|\s+", regex.VERSION1)
 
-# English contractions; letters, digits or other signs with one space in front; the rest of the white space, whose
-# last space is left to the next word.
-PIECES = regex.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?{LETTER}+| ?{NUMBER}+| ?{OTHER}+|\s+(?!\S)|\s+", regex.VERSION1)
+
+# (left id, right id) -> (rank, id of the two as one token)
+Merges = dict[tuple[int, int], tuple[int, int]]
+
+
+def merge_word_simply(ids: list[int], merges: Merges) -> list[int]:
+    """Byte pair encoding in ten lines: of all pairs of neighbours merge the one with the best rank, the leftmost of
+    equals; again, until no pair has a rank. It looks at every pair for every merge: n² for n bytes."""
+    ids = list(ids)
+    while True:
+        ranked = [(merges[pair], place) for place, pair in enumerate(pairwise(ids)) if pair in merges]
+        if not ranked:
+            return ids
+        (_, merged), place = min(ranked)
+        ids[place : place + 2] = [merged]
+
+
+def merge_word(ids: list[int], merges: Merges) -> list[int]:
+    """`merge_word_simply`, sooner, and with the same result.
+
+    A heap of candidates and a linked list of what is left: n log n, so a run of 100 000 letters takes a moment
+    and not an hour. A candidate is stale when its left token was merged away or its pair has changed.
+    """
+    end = len(ids)
+    following = list(range(1, end + 1))
+    previous = list(range(-1, end - 1))
+    gone = -1
+    candidates = []
+
+    def consider(left):
+        right = following[left]
+        if right < end and (merge := merges.get((ids[left], ids[right]))):
+            heapq.heappush(candidates, (merge[0], left, merge[1], ids[left], ids[right]))
+
+    for left in range(end - 1):
+        consider(left)
+    while candidates:
+        _, left, merged, left_id, right_id = heapq.heappop(candidates)
+        right = following[left]
+        if ids[left] != left_id or right == end or ids[right] != right_id:
+            continue
+        ids[left], ids[right] = merged, gone
+        following[left] = following[right]
+        if following[left] < end:
+            previous[following[left]] = left
+        consider(left)
+        if previous[left] >= 0:
+            consider(previous[left])
+    return [id for id in ids if id != gone]
 
 
 def byte_characters() -> list[str]:
@@ -70,16 +110,16 @@ class Tokenizer:
         self.vocabulary, self.merges = vocabulary, merges
         self.eos_id = vocabulary.get(END_OF_TEXT)
         self._byte_ids = [vocabulary[character] for character in CHARACTER_OF_BYTE]
-        self._merge = {}  # (left id, right id) -> (rank, merged id)
+        self._merges_by_id: Merges = {}
         for rank, (left, right) in enumerate(merges):
             for token in (left, right, left + right):
                 if token not in vocabulary:
                     raise ValueError(f"merge {rank + 1}, {left!r} + {right!r}, needs token {token!r} in the vocabulary")
-            self._merge[vocabulary[left], vocabulary[right]] = (rank, vocabulary[left + right])
+            self._merges_by_id[vocabulary[left], vocabulary[right]] = (rank, vocabulary[left + right])
         self._bytes = [b""] * len(vocabulary)
         for token, id in vocabulary.items():
             self._bytes[id] = token.encode() if token == END_OF_TEXT else _to_bytes(token)
-        self._known_pieces: dict[str, list[int]] = {}
+        self._known_words: dict[str, list[int]] = {}
 
     @property
     def vocab_size(self) -> int:
@@ -106,17 +146,17 @@ class Tokenizer:
         """
         return b"".join(self._bytes_of(id) for id in ids).decode("utf-8", errors="replace")
 
-    def labels(self, ids: Iterable[int]) -> list[str]:
+    def pieces(self, ids: Iterable[int]) -> list[str]:
         """Each token for itself, to be shown: its text, or its bytes, such as <E4><B8>, where it is a part of a
         character."""
-        labels = []
+        pieces = []
         for id in ids:
             data = self._bytes_of(id)
             try:
-                labels.append(data.decode("utf-8"))
+                pieces.append(data.decode("utf-8"))
             except UnicodeDecodeError:
-                labels.append("".join(f"<{byte:02X}>" for byte in data))
-        return labels
+                pieces.append("".join(f"<{byte:02X}>" for byte in data))
+        return pieces
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Text as ids arrive, whole characters only: the pieces joined are exactly `decode(ids)`."""
@@ -128,74 +168,38 @@ class Tokenizer:
             yield text
 
     def _bytes_of(self, id: int) -> bytes:
-        if not 0 <= id < len(self._bytes):
-            raise ValueError(f"token id {id} is outside 0..{len(self._bytes) - 1}")
-        return self._bytes[id]
+        return self._bytes[integer("token id", id, 0, len(self._bytes) - 1)]
 
     def _encode_plain(self, text: str) -> list[int]:
         ids = []
-        for piece in PIECES.findall(text):
-            known = self._known_pieces.get(piece)
+        for word in WORDS.findall(text):
+            known = self._known_words.get(word)
             if known is None:
-                known = self._merge_piece([self._byte_ids[byte] for byte in piece.encode()])
-                if len(self._known_pieces) < 100_000 and len(piece) < 100:  # words repeat; long runs do not
-                    self._known_pieces[piece] = known
+                known = merge_word([self._byte_ids[byte] for byte in word.encode()], self._merges_by_id)
+                if len(self._known_words) < 100_000 and len(word) < 100:  # words repeat; long runs do not
+                    self._known_words[word] = known
             ids += known
         return ids
-
-    def _merge_piece(self, ids: list[int]) -> list[int]:
-        """Merge the best-ranked pair of neighbours, the leftmost of equals, until no pair has a rank.
-
-        A heap of candidates and a linked list of what is left: n log n, so a run of 100 000 letters takes a moment
-        and not an hour. A candidate is stale when its left token was merged away or its pair has changed.
-        """
-        end = len(ids)
-        following = list(range(1, end + 1))
-        previous = list(range(-1, end - 1))
-        gone = -1
-        candidates = []
-
-        def consider(left):
-            right = following[left]
-            if right < end and (merge := self._merge.get((ids[left], ids[right]))):
-                heapq.heappush(candidates, (merge[0], left, merge[1], ids[left], ids[right]))
-
-        for left in range(end - 1):
-            consider(left)
-        while candidates:
-            _, left, merged, left_id, right_id = heapq.heappop(candidates)
-            right = following[left]
-            if ids[left] != left_id or right == end or ids[right] != right_id:
-                continue
-            ids[left], ids[right] = merged, gone
-            following[left] = following[right]
-            if following[left] < end:
-                previous[following[left]] = left
-            consider(left)
-            if previous[left] >= 0:
-                consider(previous[left])
-        return [id for id in ids if id != gone]
 
     @staticmethod
     def train(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
         """Learn merges from texts: again and again, the most frequent pair of neighbours becomes a token.
 
         The vocabulary is the 256 bytes, the merges in the order learned, and the end-of-text token last. Of equally
-        frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every piece
-        is a single token. Raises ValueError for a vocab_size below 257, and for a single string, whose texts would be
-        its characters.
+        frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every word
+        is a single token. Raises ValueError for a vocab_size below 257 (256 bytes and the end of text), and for a
+        single string, whose texts would be its characters.
         """
         if isinstance(texts, str):
             raise ValueError("texts must be several strings, such as [text], got one string")
-        if vocab_size < 257:
-            raise ValueError(f"vocab_size must be at least 257 (256 bytes and {END_OF_TEXT}), got {vocab_size}")
-        piece_counts = Counter()
-        for text in tqdm(texts, desc="counting pieces", unit=" texts", leave=False, delay=2, disable=None):
-            piece_counts.update(PIECES.findall(text))
+        vocab_size = integer("vocab_size", vocab_size, 257)  # 256 bytes and the end of text
+        word_counts = Counter()
+        for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, delay=2, disable=None):
+            word_counts.update(WORDS.findall(text))
         tokens = sorted(CHARACTER_OF_BYTE)
         id_of_byte = {BYTE_OF_CHARACTER[character]: id for id, character in enumerate(tokens)}
-        words = [[id_of_byte[byte] for byte in piece.encode()] for piece in piece_counts]
-        frequency = list(piece_counts.values())
+        words = [[id_of_byte[byte] for byte in word.encode()] for word in word_counts]
+        frequency = list(word_counts.values())
 
         pair_count = Counter()
         words_with = defaultdict(set)  # pair -> indices of the words it occurs in (or once did)
@@ -234,33 +238,23 @@ class Tokenizer:
 
         Raises FileNotFoundError when neither pair is there and ValueError when a file is not what its name says.
         """
-        directory = Path(directory)
-        for vocabulary_name, merges_name in FILE_LAYOUTS:
-            vocabulary_file, merges_file = directory / vocabulary_name, directory / merges_name
-            if vocabulary_file.is_file() and merges_file.is_file():
-                vocabulary, merges = _read_vocabulary(vocabulary_file), _read_merges(merges_file)
-                try:
-                    return Tokenizer(vocabulary, merges)
-                except ValueError as error:
-                    raise ValueError(f"{vocabulary_file} and {merges_name}: {error}") from None
-        wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in FILE_LAYOUTS)
-        raise FileNotFoundError(f"no tokenizer in {directory}: expected {wanted}")
+        vocabulary_file, merges_file = find_files(Path(directory))
+        vocabulary, merges = read_vocabulary(vocabulary_file), read_merges(merges_file)
+        try:
+            return Tokenizer(vocabulary, merges)
+        except ValueError as error:
+            raise ValueError(f"{vocabulary_file} and {merges_file.name}: {error}") from None
 
     def files(self) -> dict[str, bytes]:
         """What `save` writes: vocab.json and merges.txt by name."""
-        vocabulary_name, merges_name = FILE_LAYOUTS[0]
-        merges = "".join(f"{left} {right}\n" for left, right in self.merges)
-        return {
-            vocabulary_name: json.dumps(self.vocabulary, ensure_ascii=False).encode(),
-            merges_name: ("#version: 0.2\n" + merges).encode(),
-        }
+        return file_contents(self.vocabulary, self.merges)
 
     def save(self, directory: str | Path) -> None:
         """Write vocab.json and merges.txt, which Hugging Face's tokenizers and transformers load."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in self.files().items():
-            (directory / name).write_bytes(content)
+            write_whole(directory / name, content)
 
 
 def _to_bytes(token: str) -> bytes:
@@ -286,29 +280,3 @@ def _merge_everywhere(word: list[int], pair: tuple[int, int], merged: int) -> It
     changes.subtract(Counter(pairwise(old)))
     del changes[pair]
     return ((neighbours, change) for neighbours, change in changes.items() if change)
-
-
-def _read_vocabulary(file: Path) -> dict[str, int]:
-    try:
-        vocabulary = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON in UTF-8: {error}") from None
-    if not isinstance(vocabulary, dict) or not all(type(id) is int for id in vocabulary.values()):
-        raise ValueError(f"{file} must map tokens to integer ids")
-    return vocabulary
-
-
-def _read_merges(file: Path) -> list[tuple[str, str]]:
-    try:
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except ValueError as error:
-        raise ValueError(f"{file} is not text in UTF-8: {error}") from None
-    merges = []
-    for number, line in enumerate(lines, start=1):
-        if not line or (number == 1 and line.startswith("#version")):
-            continue
-        pair = tuple(line.split(" "))
-        if len(pair) != 2:
-            raise ValueError(f"{file}, line {number}: expected two tokens and a space between them, got {line!r}")
-        merges.append(pair)
-    return merges

@@ -1,5 +1,25 @@
 """A trainer that knows tokens and losses, whatever the model."""
 
-from .loop import Record, TrainConfig, accumulate, decay_groups, learning_rate_at, train
+from .config import TrainConfig
+from .held_out import evaluate, induction_gap
+from .history import Record
+from .loop import check_lengths, train
+from .objectives import accumulate
+from .optimizer import decay_groups, learning_rate_at
+from .recipes import RECIPES
+from .snapshots import load_snapshot, steps_on_disk
 
-__all__ = ["Record", "TrainConfig", "accumulate", "decay_groups", "learning_rate_at", "train"]
+__all__ = [
+    "RECIPES",
+    "Record",
+    "TrainConfig",
+    "accumulate",
+    "check_lengths",
+    "decay_groups",
+    "evaluate",
+    "induction_gap",
+    "learning_rate_at",
+    "load_snapshot",
+    "steps_on_disk",
+    "train",
+]

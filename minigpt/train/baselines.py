@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.texts import check_integer, check_tokens
+from .._checks import integer
+from ..data import check_tokens
 
 
 def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, order: int = 5) -> np.ndarray:
@@ -17,7 +18,7 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
     c counts occurrences for the highest order, and for the lower ones in how many different words' company a text
     stands; N(h) is how many different tokens follow h; D = n1 / (n1 + 2 n2). Below order 1 all tokens are alike.
     """
-    check_integer("order", order, 1)
+    order = integer("order", order, 1)
     check_tokens("tokens", tokens, order + 1)
     check_tokens("held_out", held_out, 1)
     grams = _Grams(tokens.astype(np.int64), held_out.astype(np.int64), vocab_size, order)
@@ -44,10 +45,8 @@ class _Grams:
         self.order = order
         self.ids = {0: np.zeros(len(tokens) + 1, dtype=np.int64)}  # of the run of n tokens that begins at each place
         self.held_ids = {0: np.zeros(len(held_out) + 1, dtype=np.int64)}
-        self.first, self.history = (
-            {},
-            {},
-        )  # of each different run: a place where it stands, and the number of all but its last
+        self.first = {}  # of each different run: a place where it stands
+        self.history = {}  # and the number of the run without its last token
         for n in range(1, order + 1):
             keys = self.ids[n - 1][: len(tokens) - n + 1] * vocab_size + tokens[n - 1 :]
             known, self.first[n], self.ids[n] = np.unique(keys, return_index=True, return_inverse=True)

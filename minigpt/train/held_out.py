@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..data import segment_ids_of, targets_of
-from ..data.texts import check_integer, check_tokens
-from ..fast.loss_without_logits import LanguageModelLoss
-from ..models.gpt2 import eval_mode
+from .._checks import integer
+from ..data import check_tokens, segment_ids_of, targets_of
+from ..fast import LanguageModelLoss
+from ..language_model import eval_mode
 
 
 @torch.no_grad()
@@ -24,8 +24,8 @@ def evaluate(
     With an end_of_text documents in a row do not see each other, as in training. Raises ValueError for a text shorter
     than one row, and for a setting out of range.
     """
-    for name, value, least in [("context", context, 2), ("n_rows", n_rows, 1), ("batch_size", batch_size, 1)]:
-        check_integer(name, value, least)
+    context, n_rows = integer("context", context, 2), integer("n_rows", n_rows, 1)
+    batch_size = integer("batch_size", batch_size, 1)
     check_tokens("tokens", tokens, context)
     device = next(model.parameters()).device
     starts = np.unique(np.linspace(0, len(tokens) - context, n_rows, dtype=np.int64))
@@ -48,11 +48,11 @@ def induction_gap(model: nn.Module, vocab_size: int, length: int, n_rows: int = 
 
     A model that copies nothing scores 0. Each half has `length` tokens, two or more.
     """
-    for name, value, least in [("vocab_size", vocab_size, 1), ("length", length, 2), ("n_rows", n_rows, 1)]:
-        check_integer(name, value, least)
+    vocab_size, length = integer("vocab_size", vocab_size, 1), integer("length", length, 2)
+    n_rows = integer("n_rows", n_rows, 1)
     generator = torch.Generator().manual_seed(seed)
     once = torch.randint(vocab_size, (n_rows, length), generator=generator)
     rows = torch.cat([once, once], dim=1).to(next(model.parameters()).device)
     losses = LanguageModelLoss(model)(rows, rows, reduction="none")  # (n_rows, 2 * length - 1)
-    # losses[:, t] is that of token t + 1. The first repeated token cannot be foreseen and counts for neither half.
+    # losses[:, t] is that of token t + 1. The first repeated token cannot be predicted and counts for neither half.
     return (losses[:, : length - 1].mean() - losses[:, length:].mean()).item()

@@ -47,6 +47,9 @@ class Group:
             dist.barrier()
 
 
+ALONE = Group()
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Group]:
     """The group that torchrun started this process in, else a group of one. nccl between GPUs, gloo between CPUs."""

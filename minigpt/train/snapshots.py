@@ -4,13 +4,14 @@ A snapshot is written into `step-N.tmp`, forced to the disk, and only then renam
 leaves the one before it.
 """
 
-import os
 import re
 import shutil
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+
+from .._files import force_to_disk
 
 STATE_FILE = "state.pt"
 KEPT = 2  # the newest, and the one before it
@@ -28,12 +29,11 @@ def save_snapshot(folder: Path, step: int, state: dict) -> None:
         temporary.mkdir()
         with open(temporary / STATE_FILE, "wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        _force_to_disk(temporary)
+        force_to_disk(temporary / STATE_FILE)
+        force_to_disk(temporary)
         shutil.rmtree(folder / f"step-{step}", ignore_errors=True)
         temporary.rename(folder / f"step-{step}")
-        _force_to_disk(folder)
+        force_to_disk(folder)
     except (OSError, RuntimeError) as error:  # torch.save calls a full disk a RuntimeError
         shutil.rmtree(temporary, ignore_errors=True)
         kept = steps_on_disk(folder)
@@ -62,10 +62,3 @@ def steps_on_disk(folder: Path) -> list[int]:
         return []
     names = (re.fullmatch(r"step-(\d+)", path.name) for path in folder.iterdir() if path.is_dir())
     return sorted(int(name[1]) for name in names if name)
-
-
-def _force_to_disk(folder: Path) -> None:
-    if os.name == "posix":  # Windows cannot open a folder
-        handle = os.open(folder, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)

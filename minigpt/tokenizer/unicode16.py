@@ -1,0 +1,16 @@
+"""Which signs are letters and which are digits, as Unicode 16 says. GPT-2's vocabulary was not made for later ones.
+
+What counts as a letter depends on the version of Unicode. Hugging Face's tokenizers knows version 16; the signs below
+became letters or digits in versions 17 and 18, which newer releases of regex know. They count as other signs here, too.
+"""
+
+SINCE_UNICODE_16 = (
+    r"\u0558\u058b-\u058c\u088f\u0c5c\u0cdc\u208f\u209d-\u209f\ua7ce-\ua7cf\ua7d2\ua7d4\ua7dd-\ua7f1\uab6c-\uab6d"
+    r"\U000107bb-\U000107bf\U00010940-\U00010959\U00010ec5-\U00010eee\U00011b0a\U00011db0-\U00011df1"
+    r"\U0001246f-\U0001247f\U00012550-\U00012686\U00016ea0-\U00016ed3\U00016ff2-\U00016ff6\U000187f8-\U000187ff"
+    r"\U00018cd6-\U00018cda\U00018d09-\U000191d2\U0001b123-\U0001b128\U0001b168\U0001d6a6\U0001df1f-\U0001df24"
+    r"\U0001df2b-\U0001dfff\U0001e6c0-\U0001e6ff\U0002b73a-\U0002b73f\U0002b81e\U0002cea2-\U0002cead"
+    r"\U000323b0-\U00033479\U0003d000-\U0003fc3f"
+)
+LETTER, NUMBER = rf"[\p{{L}}--[{SINCE_UNICODE_16}]]", rf"[\p{{N}}--[{SINCE_UNICODE_16}]]"
+OTHER = rf"[[^\s\p{{L}}\p{{N}}]||[{SINCE_UNICODE_16}]]"

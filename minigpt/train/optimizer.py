@@ -1,0 +1,37 @@
+"""AdamW, and the learning rate of every step."""
+
+import math
+
+import torch
+from torch import nn
+
+from .config import TrainConfig
+
+
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """Linear warm-up, then half a cosine down to the final rate (Loshchilov & Hutter 2017, equation 5).
+
+    Steps count from 0, and the last one, steps - 1, ends at the final rate.
+    """
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
+    cosine = (1 + math.cos(math.pi * done)) / 2
+    return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """AdamW's two groups: matrices and embeddings are pulled towards 0; biases and norms, which only shift and scale,
+    are not."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) for a model's parameters; one kernel does all of a step where there is one."""
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    groups = decay_groups(model, config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
