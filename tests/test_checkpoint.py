@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from minigpt import Tokenizer, load_model, load_tokenizer, save_model
 from minigpt.checkpoints import CheckpointError
 from minigpt.checkpoints.files import CHECKSUMS, SETTINGS
-from minigpt.checkpoints.load import NOT_SETTINGS
+from minigpt.checkpoints.names.gpt2 import NOT_SETTINGS
 
 SEED = 3
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from minigpt import GPT2, GPT2Config, load_model, load_tokenizer, save_model
 from minigpt.checkpoints import CheckpointError, find_checkpoint
-from minigpt.checkpoints.load import NAME_TABLE
+from minigpt.checkpoints.names.gpt2 import NAME_TABLE
 
 
 def their_model(folder, dtype=torch.float64):

@@ -1,7 +1,18 @@
 """Checkpoints: found, read, checked, saved."""
 
 from .files import CheckpointError
-from .find import find_checkpoint
-from .load import load_model, load_tokenizer, save_model
+from .find import download, find_checkpoint, on_disk
+from .hub import HUB_NAMES
+from .load import load_model, load_tokenizer
+from .save import save_model
 
-__all__ = ["CheckpointError", "find_checkpoint", "load_model", "load_tokenizer", "save_model"]
+__all__ = [
+    "HUB_NAMES",
+    "CheckpointError",
+    "download",
+    "find_checkpoint",
+    "load_model",
+    "load_tokenizer",
+    "on_disk",
+    "save_model",
+]

@@ -16,6 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .. import _files
+from .._files import force_to_disk
+
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 # What Hugging Face and training scripts leave behind, in the order of preference.
 WEIGHTS_LAYOUTS = (WEIGHTS_FILE, "model.safetensors.index.json", "pytorch_model.bin")
@@ -120,14 +123,11 @@ def _what_it_is_instead(file: Path, expected: str) -> str:
 
 
 def read_json(file: Path) -> dict:
-    """A JSON object. Raises CheckpointError when the file holds anything else."""
+    """A JSON object. Raises CheckpointError when the file holds anything else, or is not there."""
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return _files.read_json(file)
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} cannot be read as JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise CheckpointError(f"{file}: expected a JSON object, found {type(fields).__name__}")
-    return fields
 
 
 # --- check -----------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def write_checkpoint(
     checkpoint or the new one at every moment, whatever happens: a full disk, a power cut, kill -9.
 
     Companions are put aside as NAME.new; replacing the weights is the one step that counts; then the companions follow.
-    `settle` completes that last part for a save that died in between. Raises OSError when the disk refuses.
+    `finish_save` completes that last part for a save that died in between. Raises OSError when the disk refuses.
     """
     directory.mkdir(parents=True, exist_ok=True)
     header = {
@@ -201,7 +201,7 @@ def write_checkpoint(
         save_file(tensors, unfinished, metadata=header)
         unfinished.chmod(0o666 & ~_umask())  # save_file leaves it readable by its owner alone
         for file in [*pending, unfinished]:
-            _flush(file)
+            force_to_disk(file)
     except (OSError, SafetensorError) as error:
         for file in [*pending, unfinished]:
             file.unlink(missing_ok=True)
@@ -209,11 +209,11 @@ def write_checkpoint(
             raise
         raise OSError(f"{unfinished} could not be written: {error}") from None
     os.replace(unfinished, directory / WEIGHTS_FILE)
-    _flush(directory)
-    settle(directory)
+    force_to_disk(directory)
+    finish_save(directory)
 
 
-def settle(directory: Path) -> None:
+def finish_save(directory: Path) -> None:
     """Finish a save that died after its weights were in place: put the companions that belong to them there, too.
 
     Whatever else is called NAME.new belongs to a save that never counted and is left for the next one to overwrite.
@@ -231,18 +231,7 @@ def settle(directory: Path) -> None:
         place = file.with_suffix("")
         if hashlib.sha256(file.read_bytes()).hexdigest() == expected.get(place.name):
             os.replace(file, place)
-    _flush(directory)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk and not only on their way to it."""
-    if path.is_dir() and os.name == "nt":  # Windows has no such call for folders
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    force_to_disk(directory)
 
 
 def _umask() -> int:

@@ -1,25 +1,27 @@
-"""Where checkpoints are: in a folder, under a name in a weights folder, or on the Hugging Face hub."""
+"""Where checkpoints are: in a folder, under a name in a weights folder, in the package, or on the Hugging Face hub."""
 
 import os
 import re
 from pathlib import Path
 
 from .files import CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_LAYOUTS, CheckpointError, weights_file
+from .hub import HUB_NAMES, fetch, in_cache
 
-HUB_NAMES = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-}
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def weight_folders() -> list[Path]:
-    """Where named models are looked for, in this order; downloads go to the first: $MINIGPT_WEIGHTS, weights/."""
-    beside_package = Path(__file__).resolve().parent.parent / "weights"
+    """Where named models are looked for, in this order: $MINIGPT_WEIGHTS; weights/ beside the package, as in a clone;
+    weights/ inside the package, as in a wheel."""
     variable = os.environ.get("MINIGPT_WEIGHTS")
-    return [Path(variable).expanduser(), beside_package] if variable else [beside_package]
+    own = [PACKAGE.parent / "weights", PACKAGE / "weights"]
+    return ([Path(variable).expanduser()] if variable else []) + [folder for folder in own if folder.is_dir()]
+
+
+def download_folder() -> Path | None:
+    """Where downloads go: into $MINIGPT_WEIGHTS or a clone's weights/, from a wheel (None) into the hub's own cache."""
+    first = next(iter(weight_folders()), None)
+    return None if first == PACKAGE / "weights" else first
 
 
 def candidates(source: str | Path) -> list[Path]:
@@ -31,11 +33,12 @@ def candidates(source: str | Path) -> list[Path]:
 
 
 def on_disk(source: str | Path) -> Path | None:
-    """The folder of a checkpoint that is here: a name in one of `weight_folders`, or a directory itself."""
+    """The folder of a checkpoint that is here: a name in one of `weight_folders`, a directory itself, or what a wheel
+    has downloaded into the hub's cache."""
     for candidate in candidates(source):
         if (candidate / CONFIG_FILE).is_file() and weights_file(candidate):
             return candidate
-    return None
+    return in_cache(str(source)) if str(source) in HUB_NAMES and download_folder() is None else None
 
 
 def find_checkpoint(source: str | Path) -> Path:
@@ -52,41 +55,27 @@ def find_checkpoint(source: str | Path) -> Path:
     if folder.is_dir():
         layouts = ", ".join(WEIGHTS_LAYOUTS)
         raise CheckpointError(f"{name} is not a checkpoint: the folder needs {CONFIG_FILE} and one of {layouts}")
-    known = ", ".join(["tiny", *HUB_NAMES])
     raise CheckpointError(
         f"no model {name!r}: not a folder, and not in {_listed(weight_folders())}. "
-        f"Give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, a hub name such as owner/name, or one of {known}"
+        f"Give a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, a hub name such as owner/name, "
+        f"or one of {', '.join([*_names_on_disk(), *HUB_NAMES])}"
     )
 
 
 def download(name: str) -> Path:
-    """Fetch a checkpoint and its tokenizer from the Hugging Face hub into the first weights folder, with a bar.
-
-    Mirrors and proxies work as everywhere in huggingface_hub (HF_ENDPOINT, HTTPS_PROXY); HF_HUB_OFFLINE is respected.
-    Raises CheckpointError when the hub cannot be reached or does not know the name.
-    """
-    import httpx
-    import huggingface_hub
-
-    repository = HUB_NAMES.get(name, name)
-    folder = weight_folders()[0] / name
-    wanted = [CONFIG_FILE, WEIGHTS_FILE, "vocab.json", "merges.txt"]
-    shards = ["model.safetensors.index.json", "model-*.safetensors"]
+    """Fetch a checkpoint from the hub (`hub.fetch`); the folder it is in. Raises CheckpointError when that fails."""
+    folder = download_folder()
     try:
-        huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=[*wanted, *shards])
-        if not weights_file(folder):  # a checkpoint from before safetensors
-            huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=WEIGHTS_LAYOUTS[-1])
-    except (OSError, ValueError, httpx.HTTPError, huggingface_hub.errors.HfHubHTTPError) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise CheckpointError(
-            f"could not download {repository} ({reason}). Looked for {name!r} in {_listed(weight_folders())}. "
-            f"Without a network, put {', '.join(wanted)} into {folder}; "
-            f"behind a firewall, set HF_ENDPOINT to a mirror of the hub; or use the built-in model, tiny"
-        ) from error
-    if not weights_file(folder):
-        raise CheckpointError(f"{repository} on the hub has none of {', '.join(WEIGHTS_LAYOUTS)}")
-    return folder
+        return fetch(name, None if folder is None else folder / name)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}. Looked for {name!r} in {_listed(weight_folders())} first") from error
 
 
-def _listed(folders) -> str:
-    return " or ".join(str(folder) for folder in folders)
+def _names_on_disk() -> list[str]:
+    """The models that are really here, so that no error offers what it has just refused."""
+    found = {folder.name for root in weight_folders() if root.is_dir() for folder in root.iterdir() if on_disk(folder)}
+    return sorted(found - HUB_NAMES.keys())
+
+
+def _listed(folders: list[Path]) -> str:
+    return " or ".join(map(str, folders)) or "any weights folder, for there is none"

@@ -1,0 +1,38 @@
+"""Hugging Face's names for the tensors of a GPT-2, and ours."""
+
+ARCHITECTURE = "GPT2LMHeadModel"
+PREFIX = "transformer."  # in front of every name but the head's
+HEAD = "lm_head.weight"
+TIED_TO = "wte.weight"  # what the head is a copy of, where the config ties them
+LAYER = "h"  # h.0.ln_1.weight is of layer 0
+
+QUERY_KEY_VALUE = tuple(f"blocks.{{i}}.attention.{name}" for name in ("query", "key", "value"))
+
+# Hugging Face stores the weights of GPT-2's four linear layers as (in, out), from OpenAI's TensorFlow code; nn.Linear
+# stores (out, in): transpose. Of the square attn.c_proj no shape would tell. None: not needed, left out on purpose.
+#
+# Hugging Face's name            ours                              transpose
+NAME_TABLE = [
+    ("wte.weight",               "token_embedding.weight",         False),
+    ("wpe.weight",               "position_embedding.weight",      False),
+    ("h.{i}.ln_1.weight",        "blocks.{i}.attention_norm.weight", False),
+    ("h.{i}.ln_1.bias",          "blocks.{i}.attention_norm.bias", False),
+    ("h.{i}.attn.c_attn.weight", tuple(f"{name}.weight" for name in QUERY_KEY_VALUE), True),  # three side by side
+    ("h.{i}.attn.c_attn.bias",   tuple(f"{name}.bias" for name in QUERY_KEY_VALUE), False),
+    ("h.{i}.attn.c_proj.weight", "blocks.{i}.attention.output.weight", True),
+    ("h.{i}.attn.c_proj.bias",   "blocks.{i}.attention.output.bias", False),
+    ("h.{i}.attn.bias",          None,                             False),  # the causal mask, as a buffer
+    ("h.{i}.attn.masked_bias",   None,                             False),  # what it was filled with
+    ("h.{i}.ln_2.weight",        "blocks.{i}.mlp_norm.weight",     False),
+    ("h.{i}.ln_2.bias",          "blocks.{i}.mlp_norm.bias",       False),
+    ("h.{i}.mlp.c_fc.weight",    "blocks.{i}.mlp.up.weight",       True),
+    ("h.{i}.mlp.c_fc.bias",      "blocks.{i}.mlp.up.bias",         False),
+    ("h.{i}.mlp.c_proj.weight",  "blocks.{i}.mlp.down.weight",     True),
+    ("h.{i}.mlp.c_proj.bias",    "blocks.{i}.mlp.down.bias",       False),
+    ("ln_f.weight",              "final_norm.weight",              False),
+    ("ln_f.bias",                "final_norm.bias",                False),
+    ("lm_head.weight",           "lm_head.weight",                 False),  # only where the head is not tied
+]  # fmt: skip
+
+# Fields of the config that change no number the model computes in eval mode.
+NOT_SETTINGS = {"resid_pdrop", "embd_pdrop", "attn_pdrop", "initializer_range", "bos_token_id", "eos_token_id"}

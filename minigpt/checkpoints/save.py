@@ -1,0 +1,35 @@
+"""Save a model so that `load_model` and transformers load it."""
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from ..tokenizer import Tokenizer
+from .configs import config_json, model_type, settings
+from .files import CONFIG_FILE, write_checkpoint
+from .names import NAMES
+from .translate import all_finite, to_hugging_face
+
+
+def save_model(model: nn.Module, directory: str | Path, tokenizer: Tokenizer | None = None) -> None:
+    """Write config.json and model.safetensors (and vocab.json, merges.txt) that `load_model` and transformers load.
+
+    A save that fails or is killed leaves the checkpoint that was there. Raises ValueError for a model with a nan or inf
+    in its weights, which could not be loaded again, and for a tokenizer with more ids than the model's vocabulary;
+    OSError when the disk refuses.
+    """
+    config = model.config
+    if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
+        ids = f"{tokenizer.vocab_size} ids"
+        raise ValueError(f"the tokenizer has {ids}, the model's vocabulary only vocab_size={config.vocab_size}")
+    for name, parameter in model.named_parameters():
+        if not all_finite(parameter):
+            raise ValueError(f"{name} holds nan or inf: a checkpoint of it could not be loaded again")
+    companions = {
+        CONFIG_FILE: (json.dumps(config_json(config, next(model.parameters()).dtype), indent=2) + "\n").encode()
+    }
+    if tokenizer is not None:
+        companions |= tokenizer.files()
+    tensors = to_hugging_face(model.state_dict(), NAMES[model_type(config)], config.n_layer)
+    write_checkpoint(Path(directory), tensors, settings(config), companions)
