@@ -1,5 +1,5 @@
-"""Against Hugging Face: the same numbers, and who needs how long."""
+"""Against Hugging Face's transformers: the same numbers, and what they cost. It alone needs transformers."""
 
-from .difference import compare
+from .difference import Difference, first_layer, verdict, verify
 
-__all__ = ["compare"]
+__all__ = ["Difference", "first_layer", "verdict", "verify"]

@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F
 
 from ..attention import ATTENTION_FUNCTIONS
-from ..loss import linear_cross_entropy
+from ..fast import linear_cross_entropy
 from ..models import GPT2, GPT2Config
-from .speed import Sizes, Workshop
+from .speed import SharedCheckpoint, Workload
 from .timing import alternate, peak_memory, seconds_of
 
 
-def importing(sizes: Sizes) -> dict[str, float]:
+def importing(workload: Workload) -> dict[str, float]:
     """Seconds of `import torch` and of `import minigpt`, which includes it, each in a process of its own."""
     contenders = {name: lambda name=name: _python(f"import {name}") for name in ("torch", "minigpt")}
-    timings = alternate(contenders, "torch", sizes.rounds)
+    timings = alternate(contenders, "torch", workload.rounds)
     return {f"import {timing.contender}": timing.median for timing in timings}
 
 
@@ -34,26 +34,26 @@ print(1024 * (peak() - before))
 """
 
 
-def memory(shop: Workshop, sizes: Sizes) -> dict[str, int | None]:
+def memory(shared: SharedCheckpoint, workload: Workload) -> dict[str, int | None]:
     """Peak bytes: of a process that loads; of head and loss, forward and backward, with the logits held and without.
 
     The gradient of the head's weight, which both need, is not counted. None where the system does not tell (not Linux).
     """
-    n, c = min(sizes.forward_tokens, shop.config.n_positions), shop.config
-    weight = torch.randn(c.vocab_size, c.n_embd, device=shop.device).mul_(0.02).requires_grad_()
-    hidden = torch.randn(n, c.n_embd, device=shop.device, requires_grad=True)
-    targets = shop.tokens(n)
+    n, c = min(workload.forward_tokens, shared.config.n_positions), shared.config
+    weight = torch.randn(c.vocab_size, c.n_embd, device=shared.device).mul_(0.02).requires_grad_()
+    hidden = torch.randn(n, c.n_embd, device=shared.device, requires_grad=True)
+    targets = shared.tokens(n)
 
     def extra(loss: Callable) -> int:
         def forward_and_backward():
             loss(hidden, weight, targets).backward()
             weight.grad = hidden.grad = None
 
-        return peak_memory(forward_and_backward, shop.device) - weight.numel() * weight.element_size()
+        return peak_memory(forward_and_backward, shared.device) - weight.numel() * weight.element_size()
 
     return {
-        "the checkpoint's file": (shop.folder / "model.safetensors").stat().st_size,
-        "load_model": None if sys.platform != "linux" else int(_python(PEAK_OF_LOADING, str(shop.folder))),
+        "the checkpoint's file": (shared.folder / "model.safetensors").stat().st_size,
+        "load_model": None if sys.platform != "linux" else int(_python(PEAK_OF_LOADING, str(shared.folder))),
         f"head and loss of {n} tokens, logits held": extra(lambda h, w, t: F.cross_entropy(F.linear(h, w), t)),
         f"head and loss of {n} tokens, linear_cross_entropy": extra(linear_cross_entropy),
     }

@@ -1,6 +1,7 @@
 """Ours against Hugging Face's transformers: the same work, the same weights, the same machine, in turns.
 
-Before a race both sides answer in float32, and have to agree: a race between different computations is no race.
+Before anything is timed both sides answer in float32, and have to agree: the times of different computations say
+nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,24 +12,22 @@ import torch
 
 from ..attention import ATTENTION_FUNCTIONS
 from ..checkpoints import load_model, save_model
-from ..fast.loss_without_logits import LanguageModelLoss
+from ..fast import LanguageModelLoss
 from ..generation import generate
 from ..models import GPT2, GPT2Config
-from ..perplexity import score, sliding_windows
+from ..perplexity import lecture_perplexity, score
 from ..train import decay_groups
-from .difference import import_transformers
+from ..train.recipes import recipe_config
+from .oracle import import_transformers, load_oracle
 from .timing import Timing, alternate, matrix_rate, read_rate
 
-SHAPES = {
-    "tiny": GPT2Config(vocab_size=4096, n_positions=256, n_embd=192, n_layer=5, n_head=6),
-    "gpt2": GPT2Config(),
-}
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SIZES = {"tiny": recipe_config("tiny"), "gpt2": GPT2Config.preset("gpt2")}
+DTYPES = ("float32", "bfloat16", "float16")
 BASELINE = "transformers sdpa float32"
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Workload:
     rounds: int
     forward_tokens: int
     training_rows: int
@@ -37,12 +36,12 @@ class Sizes:
     windows: int
 
 
-FULL = Sizes(rounds=7, forward_tokens=1024, training_rows=4, training_tokens=256, new_tokens=64, windows=20)
-QUICK = Sizes(rounds=3, forward_tokens=256, training_rows=2, training_tokens=64, new_tokens=16, windows=3)
+FULL = Workload(rounds=7, forward_tokens=1024, training_rows=4, training_tokens=256, new_tokens=64, windows=20)
+QUICK = Workload(rounds=3, forward_tokens=256, training_rows=2, training_tokens=64, new_tokens=16, windows=3)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SpeedResult:
     """One kind of work, and how it went for everyone."""
 
     work: str
@@ -50,11 +49,12 @@ class Comparison:
     operations: float | None = None  # floating point operations of the work
 
 
-class Workshop:
-    """A folder with a checkpoint of random weights, from which both sides load what they race with."""
+class SharedCheckpoint:
+    """A folder with a checkpoint of random weights, from which both sides load their model."""
 
-    def __init__(self, config: GPT2Config, folder: str | Path, dtypes: Sequence[str] = tuple(DTYPES), device="cpu"):
-        self.transformers, self.config, self.folder = import_transformers(), config, Path(folder)
+    def __init__(self, config: GPT2Config, folder: str | Path, dtypes: Sequence[str] = DTYPES, device="cpu"):
+        import_transformers()  # refuse now, not after the first measurement
+        self.config, self.folder = config, Path(folder)
         self.device = torch.device(device)
         self.on_cuda = self.device.type == "cuda"
         self.half = [name for name in dtypes if name != "float32"]  # float32 is what both sides have in common
@@ -65,45 +65,45 @@ class Workshop:
         return load_model(self.folder, self.device, dtype, attention)
 
     def theirs(self, attention: str, dtype=torch.float32) -> torch.nn.Module:
-        model = self.transformers.GPT2LMHeadModel.from_pretrained(
-            self.folder, dtype=dtype, attn_implementation=attention
-        )
+        model = load_oracle(self.folder, self.config, dtype, self.device, attention)
         model.generation_config.eos_token_id = None  # nobody stops early
-        return model.to(self.device).eval()
+        return model
 
     def tokens(self, *shape: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(1)
         return torch.randint(self.config.vocab_size, shape, generator=generator).to(self.device)
 
-    def race(self, contenders: dict[str, Callable], rounds: int) -> list[Timing]:
+    def measure(self, contenders: dict[str, Callable], rounds: int) -> list[Timing]:
         return alternate(contenders, BASELINE, rounds, self.device)
 
 
-def forward(shop: Workshop, sizes: Sizes) -> Comparison:
+def forward(shared: SharedCheckpoint, workload: Workload) -> SpeedResult:
     """Logits of one row."""
-    n = min(sizes.forward_tokens, shop.config.n_positions)
-    tokens = shop.tokens(1, n)
-    models = _both_sides(shop)
+    n = min(workload.forward_tokens, shared.config.n_positions)
+    tokens = shared.tokens(1, n)
+    models = _both_sides(shared)
     with torch.inference_mode():
         expected = models[BASELINE](tokens).logits
         for name, model in models.items():
             if name.startswith("minigpt"):
                 _same(name, model(tokens), expected)
-        timings = shop.race({name: lambda model=model: model(tokens) for name, model in models.items()}, sizes.rounds)
-    return Comparison(f"forward 1×{n}", timings, operations=_forward_operations(shop.config, 1, n))
+        timings = shared.measure(
+            {name: lambda model=model: model(tokens) for name, model in models.items()}, workload.rounds
+        )
+    return SpeedResult(f"forward 1×{n}", timings, operations=_forward_operations(shared.config, 1, n))
 
 
-def training_step(shop: Workshop, sizes: Sizes) -> Comparison:
+def training_step(shared: SharedCheckpoint, workload: Workload) -> SpeedResult:
     """Forward, loss, backward and AdamW, without dropout."""
-    batch, n = sizes.training_rows, min(sizes.training_tokens, shop.config.n_positions)
-    tokens = shop.tokens(batch, n)
-    ours, theirs = shop.ours("sdpa"), shop.theirs("sdpa")  # in eval mode: no dropout
+    batch, n = workload.training_rows, min(workload.training_tokens, shared.config.n_positions)
+    tokens = shared.tokens(batch, n)
+    ours, theirs = shared.ours("sdpa"), shared.theirs("sdpa")  # in eval mode: no dropout
     loss_of = LanguageModelLoss(ours)
     optimizers = [torch.optim.AdamW(decay_groups(model, 0.1), lr=1e-5, fused=True) for model in (ours, theirs)]
 
     def our_step(attention: str, half: bool, loss_of=loss_of):
         for block in ours.blocks:
-            block.attention.attention = ATTENTION_FUNCTIONS[attention]
+            block.attention.attend = ATTENTION_FUNCTIONS[attention]
         return step(lambda: loss_of(tokens, tokens), optimizers[0], half)
 
     def their_step(attention: str, half: bool):
@@ -111,7 +111,7 @@ def training_step(shop: Workshop, sizes: Sizes) -> Comparison:
         return step(lambda: theirs(tokens, labels=tokens).loss, optimizers[1], half)
 
     def step(loss_of_batch, optimizer, half):
-        with torch.autocast(shop.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(shared.device.type, torch.bfloat16, enabled=half):
             loss = loss_of_batch()
         loss.backward()
         optimizer.step()
@@ -119,28 +119,30 @@ def training_step(shop: Workshop, sizes: Sizes) -> Comparison:
         return loss.detach()
 
     _same("the first loss", our_step("sdpa", False), their_step("sdpa", False))
-    ways = [("float32", False), ("bfloat16 autocast", True)] if "bfloat16" in shop.half else [("float32", False)]
+    ways = [("float32", False), ("bfloat16 autocast", True)] if "bfloat16" in shared.half else [("float32", False)]
     contenders = {
         f"{side} {attention} {dtype}": lambda run=run, attention=attention, half=half: run(attention, half)
         for side, run, plain in [("minigpt", our_step, "explicit"), ("transformers", their_step, "eager")]
         for attention in (plain, "sdpa")
         for dtype, half in ways
     }
-    if shop.on_cuda and "bfloat16" in shop.half:
+    if shared.on_cuda and "bfloat16" in shared.half:
         compiled = LanguageModelLoss(ours, compile=True)
         contenders["minigpt sdpa bfloat16 autocast, compiled"] = lambda: our_step("sdpa", True, compiled)
-    timings = shop.race(contenders, sizes.rounds)
-    return Comparison(f"training step {batch}×{n}", timings, operations=3 * _forward_operations(shop.config, batch, n))
+    timings = shared.measure(contenders, workload.rounds)
+    return SpeedResult(
+        f"training step {batch}×{n}", timings, operations=3 * _forward_operations(shared.config, batch, n)
+    )
 
 
-def decoding(shop: Workshop, sizes: Sizes, batch: int) -> Comparison:
-    """Greedy decoding behind a prompt of 16 tokens, with each side's own generate."""
-    n_new = min(sizes.new_tokens, shop.config.n_positions - 16)
-    prompts = shop.tokens(batch, 16)
+def decoding(shared: SharedCheckpoint, workload: Workload, batch: int) -> SpeedResult:
+    """Greedy decoding after a prompt of 16 tokens, with each side's own generate."""
+    n_new = min(workload.new_tokens, shared.config.n_positions - 16)
+    prompts = shared.tokens(batch, 16)
     rows = prompts.tolist()
-    models = _both_sides(shop)
-    for dtype in shop.half:
-        models |= _in_half(shop, dtype)
+    models = _both_sides(shared)
+    for dtype in shared.half:
+        models |= _in_half(shared, dtype)
     real = torch.ones_like(prompts)
 
     def run(name):
@@ -153,53 +155,48 @@ def decoding(shop: Workshop, sizes: Sizes, batch: int) -> Comparison:
 
     if run("minigpt sdpa float32") != run(BASELINE):
         raise RuntimeError("the two sides decode different tokens")
-    timings = shop.race({name: lambda name=name: run(name) for name in models}, sizes.rounds)
-    return Comparison(f"greedy decoding {batch}×{n_new}", timings)
+    timings = shared.measure({name: lambda name=name: run(name) for name in models}, workload.rounds)
+    return SpeedResult(f"greedy decoding {batch}×{n_new}", timings)
 
 
-def perplexity(shop: Workshop, sizes: Sizes) -> Comparison:
+def perplexity(shared: SharedCheckpoint, workload: Workload) -> SpeedResult:
     """Sliding windows at half a window's stride: the lecture's loop on transformers, and `score`."""
-    window = shop.config.n_positions
-    tokens = shop.tokens(window + (sizes.windows - 1) * (window // 2))
+    window = shared.config.n_positions
+    tokens = shared.tokens(window + (workload.windows - 1) * (window // 2))
     models = {
-        BASELINE: shop.theirs("sdpa"),
-        "minigpt explicit float32": shop.ours("explicit"),
-        "minigpt sdpa float32": shop.ours("sdpa"),
+        BASELINE: shared.theirs("sdpa"),
+        "minigpt explicit float32": shared.ours("explicit"),
+        "minigpt sdpa float32": shared.ours("sdpa"),
     }
-    if "bfloat16" in shop.half:  # float16 products of many rows have no fast kernels on a CPU
-        models |= _in_half(shop, "bfloat16")
-
-    def lecture(model):
-        losses = []
-        for begin, end, n_new in sliding_windows(len(tokens), window, window // 2):
-            labels = tokens[None, begin:end].clone()
-            labels[:, :-n_new] = -100
-            with torch.no_grad():
-                losses.append(model(tokens[None, begin:end], labels=labels).loss)
-        return torch.stack(losses).mean().exp()
+    if "bfloat16" in shared.half:  # float16 products of many rows have no fast kernels on a CPU
+        models |= _in_half(shared, "bfloat16")
 
     def run(name):
         if name.startswith("transformers"):
-            return lecture(models[name]).item()
+            model = models[name]
+            loss_of = lambda input_ids, labels: model(input_ids, labels=labels).loss  # noqa: E731
+            return lecture_perplexity(loss_of, tokens[None], window, window // 2).item()
         return score(models[name], tokens.cpu()).window_mean_perplexity
 
     _same("perplexity", torch.tensor(run("minigpt sdpa float32")), torch.tensor(run(BASELINE)))
-    timings = shop.race({name: lambda name=name: run(name) for name in models}, min(3, sizes.rounds))
-    return Comparison(f"perplexity of {sizes.windows} windows", timings)
+    timings = shared.measure({name: lambda name=name: run(name) for name in models}, min(3, workload.rounds))
+    return SpeedResult(f"perplexity of {workload.windows} windows", timings)
 
 
-def loading(shop: Workshop, sizes: Sizes) -> Comparison:
+def loading(shared: SharedCheckpoint, workload: Workload) -> SpeedResult:
     """From the folder to the first logits. (transformers maps the file and reads a weight when it is first used.)"""
-    token = shop.tokens(1, 1)
+    token = shared.tokens(1, 1)
 
     @torch.inference_mode()
     def run(name):
-        model = shop.theirs("sdpa") if name == BASELINE else shop.ours("sdpa")
+        model = shared.theirs("sdpa") if name == BASELINE else shared.ours("sdpa")
         return model(token)
 
     names = (BASELINE, "minigpt sdpa float32")
     _same("the first token's logits", run(names[1]), run(BASELINE).logits)
-    return Comparison("loading, and one token", shop.race({n: lambda n=n: run(n) for n in names}, sizes.rounds))
+    return SpeedResult(
+        "loading, and one token", shared.measure({n: lambda n=n: run(n) for n in names}, workload.rounds)
+    )
 
 
 def limits(device="cpu") -> dict[str, float]:
@@ -211,18 +208,18 @@ def limits(device="cpu") -> dict[str, float]:
     }
 
 
-def _both_sides(shop: Workshop) -> dict[str, torch.nn.Module]:
-    ours = {f"minigpt {attention} float32": shop.ours(attention) for attention in ("explicit", "sdpa")}
-    theirs = {f"transformers {attention} float32": shop.theirs(attention) for attention in ("eager", "sdpa")}
+def _both_sides(shared: SharedCheckpoint) -> dict[str, torch.nn.Module]:
+    ours = {f"minigpt {attention} float32": shared.ours(attention) for attention in ("explicit", "sdpa")}
+    theirs = {f"transformers {attention} float32": shared.theirs(attention) for attention in ("eager", "sdpa")}
     return ours | theirs
 
 
-def _in_half(shop: Workshop, dtype: str) -> dict[str, torch.nn.Module]:
+def _in_half(shared: SharedCheckpoint, dtype: str) -> dict[str, torch.nn.Module]:
     """Ours in half precision; transformers' only on CUDA, since on a CPU its weights lie in the order that is read at a
     thirtieth of the speed, and beating that would be an empty win."""
-    models = {f"minigpt sdpa {dtype}": shop.ours("sdpa", DTYPES[dtype])}
-    if shop.on_cuda:
-        models[f"transformers sdpa {dtype}"] = shop.theirs("sdpa", DTYPES[dtype])
+    models = {f"minigpt sdpa {dtype}": shared.ours("sdpa", getattr(torch, dtype))}
+    if shared.on_cuda:
+        models[f"transformers sdpa {dtype}"] = shared.theirs("sdpa", getattr(torch, dtype))
     return models
 
 

@@ -14,6 +14,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
+from .._checks import choice, integer
+
 # Rows of the square matrices, and float32 numbers, with which limits are measured: enough work to hide its start.
 MATRIX, READ = {"cpu": 2048, "cuda": 8192}, {"cpu": 64_000_000, "cuda": 1_000_000_000}
 
@@ -35,9 +37,7 @@ class Timing:
 
 def alternate(contenders: dict[str, Callable], baseline: str, rounds: int, device="cpu") -> list[Timing]:
     """Run every contender once to warm up, then `rounds` rounds of all of them in turn, every second one backwards."""
-    if baseline not in contenders or not isinstance(rounds, int) or rounds < 1:
-        expected = f"baseline must be one of {list(contenders)} and rounds at least 1"
-        raise ValueError(f"{expected}, got {baseline!r} and {rounds!r}")
+    baseline, rounds = choice("baseline", baseline, contenders), integer("rounds", rounds, 1)
     seconds = {name: [] for name in contenders}
     for number, name in tqdm(_turns(list(contenders), rounds), desc="measuring", leave=False, delay=2, disable=None):
         taken = seconds_of(contenders[name], device)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .. import attention, loss
+from .. import attention, loss, perplexity
 from ..checkpoints import find_checkpoint, load_model, load_tokenizer
-from ..compare import compare
+from ..compare import verify
+from ..compare.oracle import import_transformers
 from ..data import module_documentation
 from ..generation import stream
-from ..perplexity import scores as perplexity
 
 SENTENCE = "The quick brown fox jumps over the lazy dog"  # the lecture's
 UNSEEN_MODULE = "python.unittest.mock"  # held out when weights/tiny was trained
@@ -216,7 +216,8 @@ def measuring_perplexity(guide, model, tokenizer):
     guide.claim(f"stride = window: the {seams} at the seams are not", full.n_scored == len(tokens) - 1 - seams)
     ok = eighth.perplexity < half.perplexity < full.perplexity
     guide.claim("more context predicts better: the shorter the stride, the lower the perplexity", ok)
-    by_loop = _lecture_loop(model, tokens, window, window // 2)
+    loss_of = lambda input_ids, labels: loss.next_token_loss(model(input_ids), labels)  # noqa: E731
+    by_loop = perplexity.lecture_perplexity(loss_of, torch.tensor([tokens]), window, window // 2).item()
     apart = abs(by_loop / half.window_mean_perplexity - 1)
     guide.claim(f"the lecture's loop as written (stride {window // 2}) gives its number, to {apart:.0e}", apart < 1e-5)
     first = torch.tensor([tokens[:window]])
@@ -225,27 +226,17 @@ def measuring_perplexity(guide, model, tokenizer):
     guide.claim(f"a text of one window: perplexity {value:.4f} = exp(loss)", abs(value / expected - 1) < 1e-5)
 
 
-def _lecture_loop(model, tokens, max_length, stride) -> float:
-    """The lecture's own loop: labels of the overlap are -100, the windows' mean losses are averaged."""
-    input_ids = torch.tensor([tokens])
-    nlls, previous_end = [], 0
-    for begin in range(0, len(tokens), stride):
-        end = min(begin + max_length, len(tokens))
-        labels = input_ids[:, begin:end].clone()
-        labels[:, : -(end - previous_end)] = -100
-        nlls.append(loss.next_token_loss(model(input_ids[:, begin:end]), labels))
-        previous_end = end
-        if end == len(tokens):
-            break
-    return torch.stack(nlls).mean().exp().item()
-
-
 def against_hugging_face(guide, source):
     guide.title("Against Hugging Face: the same checkpoint, two implementations")
     directory = find_checkpoint(source)
+    try:
+        import_transformers()
+    except ImportError as error:
+        guide.say(f"   Left out: {error}.")
+        return
     for attention_name in ("explicit", "sdpa"):
         for dtype in (torch.float64, torch.float32):
-            for c in compare(load_model(directory, dtype=dtype, attention=attention_name), directory):
+            for c in verify(load_model(directory, dtype=dtype, attention=attention_name), directory):
                 guide.claim(
                     f"{attention_name:9} {c.dtype:8} {c.quantity:21} differ by {c.difference:.1e}, bar {c.bar:.0e}",
                     c.ok,

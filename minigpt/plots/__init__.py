@@ -1,6 +1,11 @@
-"""Pictures. Every function returns a matplotlib Figure."""
+"""Pictures. Every function returns a matplotlib Figure; its `savefig` writes it."""
 
-from .attention import BLUE, GREEN, GREY, ORANGE, RED, plot_attention, plot_losses, plot_mask, plot_tree, token_label
+from .attention import plot_attention, plot_mask
+from .perplexity import plot_loss_by_context, plot_measurement, plot_strides, plot_surprise, plot_windows
+from .search import plot_tree
+from .speed import plot_growth, plot_speed
+from .style import BLUE, GREEN, GREY, ORANGE, RED, token_label
+from .training import plot_losses
 
 __all__ = [
     "BLUE",
@@ -9,8 +14,15 @@ __all__ = [
     "ORANGE",
     "RED",
     "plot_attention",
+    "plot_growth",
+    "plot_loss_by_context",
     "plot_losses",
     "plot_mask",
+    "plot_measurement",
+    "plot_speed",
+    "plot_strides",
+    "plot_surprise",
     "plot_tree",
+    "plot_windows",
     "token_label",
 ]

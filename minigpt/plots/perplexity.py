@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..perplexity import Scores, Window
-from .attention import BLUE, GREY, ORANGE, token_label
+from .style import BLUE, GREY, ORANGE, token_label
 
 
 def _figure(width: float, height: float):

@@ -3,18 +3,18 @@
 from matplotlib.figure import Figure
 
 from ..compare.memory import Growth
-from ..compare.speed import BASELINE, Comparison
-from .attention import BLUE, GREY, ORANGE
+from ..compare.speed import BASELINE, SpeedResult
+from .style import BLUE, GREY, ORANGE
 
 
-def plot_comparisons(comparisons: list[Comparison], title: str) -> Figure:
+def plot_speed(results: list[SpeedResult], title: str) -> Figure:
     """A bar for each contender: how many times as fast as the baseline, the rounds' quartiles as whiskers."""
-    sizes = [len(comparison.timings) for comparison in comparisons]
+    sizes = [len(result.timings) for result in results]
     height = 0.9 + 0.55 * len(sizes) + 0.27 * sum(sizes)
     figure = Figure(figsize=(9, height), layout="constrained", facecolor="white")
     all_axes = figure.subplots(len(sizes), height_ratios=sizes, squeeze=False)
-    for axes, comparison in zip(all_axes[:, 0], comparisons, strict=True):
-        timings = sorted(comparison.timings, key=lambda t: t.ratio)
+    for axes, result in zip(all_axes[:, 0], results, strict=True):
+        timings = sorted(result.timings, key=lambda t: t.ratio)
         names = [timing.contender for timing in timings]
         whiskers = [[max(0, t.ratio - t.ratio_low) for t in timings], [max(0, t.ratio_high - t.ratio) for t in timings]]
         colours = [BLUE if name.startswith("minigpt") else GREY for name in names]
@@ -23,7 +23,7 @@ def plot_comparisons(comparisons: list[Comparison], title: str) -> Figure:
         axes.bar_label(bars, labels, padding=14, fontsize=8)
         axes.axvline(1, color="black", linewidth=0.8)
         axes.set_xlim(0, 1.35 * max(t.ratio_high for t in timings))
-        axes.set_title(comparison.work, loc="left", fontsize=10)
+        axes.set_title(result.work, loc="left", fontsize=10)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     all_axes[-1, 0].set_xlabel(f"times as fast as {BASELINE}: longer is faster")

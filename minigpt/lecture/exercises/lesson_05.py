@@ -3,7 +3,7 @@
 import torch
 
 from ...models import GPT2, GPT2Config
-from ...models.gpt2 import position_ids_for
+from ...positions import position_ids_for
 from .checking import Exercise
 
 
