@@ -9,7 +9,9 @@ import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-torch.set_num_threads(1)  # the models here are so small that two threads spend their time waiting for each other
+# The models here are so small that two threads spend their time waiting for each other; in notebooks and commands, too.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 def pytest_addoption(parser):
@@ -47,7 +49,7 @@ def gpt2_tokenizer(data):
 
 @pytest.fixture(scope="session")
 def wikitext(data):
-    from minigpt.data.texts import read_text
+    from minigpt._files import read_text
 
     return read_text(data / "wikitext2" / "test.txt")
 

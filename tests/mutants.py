@@ -76,8 +76,8 @@ MUTANTS = [
     Mutant(
         "no scaling of the scores",
         "attention",
-        "scores = (q * scale) @ k.transpose(-2, -1)",
-        "scores = q @ k.transpose(-2, -1)",
+        "_product_of_heads(q * scale, k.transpose(-2, -1))",
+        "_product_of_heads(q, k.transpose(-2, -1))",
         "the factor is forgotten, or folded into an initialisation that a loaded checkpoint does not have",
     ),
     Mutant(
@@ -167,37 +167,37 @@ MUTANTS = [
     Mutant(
         "values from the wrong source",
         "attention",
-        "v = self._split_heads(self.value(source))",
-        "v = self._split_heads(self.value(x))",
+        "self.keys_values(x if source is None else source) if keys_values is None",
+        "(self.keys_values(x if source is None else source)[0], self.keys_values(x)[1]) if keys_values is None",
         "invisible in self attention",
     ),
     Mutant(
         "keys used as values",
         "attention",
-        "v = self._split_heads(self.value(source))",
-        "v = self._split_heads(self.key(source))",
+        "v = self._split_heads(self.value(source), self.n_kv_head)",
+        "v = self._split_heads(self.key(source), self.n_kv_head)",
         "'K and V take the same value', taken literally",
     ),
     # --- kv_cache.py
     Mutant(
         "every layer advances the cache",
         "kv_cache",
-        "if layer == len(self.keys) - 1:",
-        "if True:",
+        "        cache._check_space(n_new)\n",
+        "        cache._check_space(n_new)\n        cache.length += n_new * (self.layer > 0)\n",
         "one length for all layers, moved on by each of them",
     ),
     Mutant(
         "a stale cache",
         "kv_cache",
-        "return keys.narrow(2, 0, end), values.narrow(2, 0, end)",
+        "return keys.narrow(2, 0, cache.length + n_new), values.narrow(2, 0, cache.length + n_new)",
         "return k, v",
         "the cache is written and never read: random weights still generate something",
     ),
     Mutant(
         "values cached as keys",
         "kv_cache",
-        "values.narrow(2, self.length, end - self.length).copy_(v)",
-        "values.narrow(2, self.length, end - self.length).copy_(k)",
+        "values.narrow(2, cache.length, n_new).copy_(v)",
+        "values.narrow(2, cache.length, n_new).copy_(k)",
         "copy and paste",
     ),
     Mutant(
@@ -210,9 +210,110 @@ MUTANTS = [
     Mutant(
         "truncation forgets nothing",
         "kv_cache",
-        "self.length = int(n)",
-        "pass",
+        'self.length = integer("n", n, 0, self.length)',
+        'integer("n", n, 0, self.length)',
         "a rejected draft stays in the cache",
+    ),
+    # --- what other models ask of attention
+    Mutant(
+        "key heads repeated as a whole",
+        "attention",
+        "x.repeat_interleave(n_head // x.size(-3), dim=-3)",
+        "x.repeat(*[1] * (x.dim() - 3), n_head // x.size(-3), 1, 1)",
+        "repeat instead of repeat_interleave (onnx #7274, keras-hub #1203): wrong where there are several key heads",
+    ),
+    Mutant(
+        "one query's heads in the order of the other grouping",
+        "attention",
+        "groups = a.squeeze(-2).unflatten(-2, (b.size(-3), -1))",
+        "groups = a.squeeze(-2).unflatten(-2, (-1, b.size(-3))).transpose(-3, -2)",
+        "the reshape that takes every n-th head for a group",
+    ),
+    Mutant(
+        "queries rotated, keys not",
+        "attention",
+        "q, k = rotate(q), rotate(k)",
+        "q = rotate(q)",
+        "scores then depend on the place of the query, not on the distance",
+    ),
+    Mutant(
+        "keys rotated again with every step",
+        "attention",
+        "        if cache is not None:\n            k, v = cache.append(k, v)  # (B, H_kv, past + T, D)\n",
+        "        if cache is not None:\n"
+        "            k, v = cache.append(k, v)\n"
+        "            k = k if rotate is None else torch.cat([k[..., : -x.size(1), :], rotate(k[..., "
+        "-x.size(1) :, :])], dim=-2)\n",
+        "rotating what comes out of the cache, where it is rotated already",
+    ),
+    Mutant(
+        "a function that is not ours gets grouped keys",
+        "attention",
+        "if self.n_kv_head < self.n_head and not is_ours(self.attend):",
+        "if False:",
+        "a reader's attention does not know that key heads may be fewer",
+    ),
+    Mutant(
+        "a function that is not ours shows the standard weights",
+        "trace",
+        "if is_ours(layer.attend):",
+        "if True:",
+        "a picture of weights that the model does not use",
+    ),
+    Mutant(
+        "the model forgets to advance its cache",
+        "models.gpt2",
+        "cache.advance(tokens.size(1))",
+        "pass",
+        "the keys are there and nobody counts them",
+    ),
+    Mutant(
+        "without a cache only the new tokens are read",
+        "language_model",
+        "else torch.cat([self.tokens, new], dim=1)",
+        "else new",
+        "forgetting everything that was read before",
+    ),
+    Mutant(
+        "truncating without a cache forgets nothing",
+        "language_model",
+        "self.tokens = self.tokens[:, :n]",
+        "pass",
+        "drafts of a model without a cache then see what was rejected",
+    ),
+    Mutant(
+        "an end at the last allowed token called length",
+        "generation.stopping",
+        "        if newest in self.stop_tokens:\n"
+        '            return "stop token"\n'
+        "        if n_new >= self.max_new_tokens:\n"
+        '            return "length"\n',
+        "        if n_new >= self.max_new_tokens:\n"
+        '            return "length"\n'
+        "        if newest in self.stop_tokens:\n"
+        '            return "stop token"\n',
+        "the wrong reason when the last allowed token is a stop token",
+    ),
+    Mutant(
+        "hooks are looked for once",
+        "fast.steps",
+        "or not is_unmodified_throughout(model):",
+        "or (step is None and not is_unmodified_throughout(model)):",
+        "a hook that is added while a text is being written is passed over",
+    ),
+    Mutant(
+        "a step goes on with the weights of before",
+        "fast.steps",
+        "if weights != made_for:",
+        "if step is None:",
+        "weights that are exchanged, or trained on, while a text is being written",
+    ),
+    Mutant(
+        "the switch switches nothing",
+        "fast.switch",
+        "return _ON.get()",
+        "return True",
+        "a plain way that is never taken is never tested",
     ),
     # --- loss.py
     Mutant(
@@ -266,28 +367,28 @@ MUTANTS = [
     ),
     Mutant(
         "the target missing in the gradient",
-        "loss",
+        "fast.loss_without_logits",
         "    gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))\n",
         "",
         "softmax for its gradient: every logit is pushed down",
     ),
     Mutant(
         "the weight's gradient of the last chunk only",
-        "loss",
+        "fast.loss_without_logits",
         "grad_weight.addmm_(gradient.t(), x)",
         "grad_weight = gradient.t() @ x",
         "an assignment where a sum belongs",
     ),
     Mutant(
         "every chunk its own mean",
-        "loss",
+        "fast.loss_without_logits",
         'divisor = 1 if reduction == "sum" else num_items or len(rows)',
         'divisor = 1 if reduction == "sum" else len(rows)',
         "num_items passed over: a mean of means under accumulation",
     ),
     Mutant(
         "what comes from above forgotten",
-        "loss",
+        "fast.loss_without_logits",
         "g if g is None or is_one else g * grad_output",
         "g",
         "right for loss.backward(), wrong for a loss that is scaled or summed",
@@ -299,10 +400,10 @@ MUTANTS = [
         '["hidden"](tokens, **inputs)[:, 1:], next',
         "hidden states of the wrong end",
     ),
-    # --- gpt2.py
+    # --- models/gpt2.py
     Mutant(
         "erf-GELU",
-        "models.config",
+        "layers",
         'return F.gelu(x, approximate="tanh")',
         "return F.gelu(x)",
         "nn.GELU() for GPT-2's gelu_new: nanoGPT to this day",
@@ -310,8 +411,8 @@ MUTANTS = [
     Mutant(
         "swapped norms",
         "models.gpt2",
-        "attended = self.attention(self.attention_norm(x), mask=mask",
-        "attended = self.attention(self.mlp_norm(x), mask=mask",
+        "self.attention(self.attention_norm(x), mask=mask",
+        "self.attention(self.mlp_norm(x), mask=mask",
         "ln_1 and ln_2 exchanged in a name table; fresh norms are all 1 and 0",
     ),
     Mutant(
@@ -345,8 +446,8 @@ MUTANTS = [
     Mutant(
         "scaled by the width of the model",
         "models.gpt2",
-        "1 / math.sqrt(config.n_embd // config.n_head)",
-        "1 / math.sqrt(config.n_embd)",
+        "1 / math.sqrt(c.n_embd // c.n_head)",
+        "1 / math.sqrt(c.n_embd)",
         "sqrt(d_model) for sqrt(d_k)",
     ),
     Mutant(
@@ -365,21 +466,21 @@ MUTANTS = [
     ),
     Mutant(
         "positions count the pads",
-        "models.gpt2",
+        "positions",
         "if attention_mask is None:\n        return torch.arange",
         "if True:\n        return torch.arange",
         "left padding without position_ids: Hugging Face's forward",
     ),
     Mutant(
         "positions start anew with a cache",
-        "models.gpt2",
+        "positions",
         "torch.arange(past, past + tokens.size(1)",
         "torch.arange(0, tokens.size(1)",
         "each decoded token believes it is the first",
     ),
     Mutant(
         "cached positions off by one",
-        "models.gpt2",
+        "positions",
         "torch.arange(past, past + tokens.size(1)",
         "torch.arange(max(0, past - 1), max(0, past - 1) + tokens.size(1)",
         "length counted before or after the append",
@@ -387,15 +488,15 @@ MUTANTS = [
     Mutant(
         "an untied head ignored",
         "models.gpt2",
-        "return (self.token_embedding if self.lm_head is None else self.lm_head).weight",
-        "return self.token_embedding.weight",
+        "if self.lm_head is None else self.lm_head(hidden)",
+        "if True else self.lm_head(hidden)",
         "tie_word_embeddings taken for granted",
     ),
     Mutant(
         "no dropout on the embeddings",
         "models.gpt2",
-        "x = self.dropout(x)\n        for block",
-        "for block",
+        "x = self.dropout(x)\n        for layer",
+        "for layer",
         "embd_pdrop forgotten",
     ),
     Mutant(
@@ -408,21 +509,21 @@ MUTANTS = [
     # --- pretrained.py
     Mutant(
         "missing transpose of the square c_proj",
-        "checkpoints.load",
+        "checkpoints.names.gpt2",
         '"blocks.{i}.attention.output.weight", True)',
         '"blocks.{i}.attention.output.weight", False)',
         "a list of names to transpose with one left out: no shape complains",
     ),
     Mutant(
         "query and key exchanged",
-        "checkpoints.load",
+        "checkpoints.names.gpt2",
         'for name in ("query", "key", "value"))',
         'for name in ("key", "query", "value"))',
         "the order in c_attn, guessed",
     ),
     Mutant(
         "saved without the transpose",
-        "checkpoints.load",
+        "checkpoints.translate",
         "tensors[prefix + theirs] = (tensor.t() if transpose else tensor)",
         "tensors[prefix + theirs] = (tensor.t() if transpose and 'c_proj' not in theirs else tensor)",
         "the way back forgotten",
@@ -459,8 +560,8 @@ MUTANTS = [
     Mutant(
         "temperature multiplies",
         "generation.processors",
-        "return logits / temperature",
-        "return logits * temperature",
+        'return logits / number("temperature", temperature, least=1e-30)',
+        'return logits * number("temperature", temperature, least=1e-30)',
         "beta for T",
     ),
     Mutant(
@@ -501,65 +602,53 @@ MUTANTS = [
     Mutant(
         "top-p before top-k",
         "generation.processors",
-        "[(keep_top_k, top_k), (keep_top_p, top_p), (keep_min_p, min_p)]",
-        "[(keep_top_p, top_p), (keep_top_k, top_k), (keep_min_p, min_p)]",
+        '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n'
+        '    Processor("top_p", None, lambda logits, texts, p: keep_top_p(logits, p)),\n',
+        '    Processor("top_p", None, lambda logits, texts, p: keep_top_p(logits, p)),\n'
+        '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n',
         "the nucleus counts probability that top-k takes away",
     ),
     # --- generation.py
     Mutant(
         "temperature behind top-p",
-        "generation.settings",
-        """        if self.temperature != 1.0:
-            logits = apply_temperature(logits, self.temperature)
-        if self.top_k is not None:
-            logits = keep_top_k(logits, self.top_k)
-        if self.top_p is not None:
-            logits = keep_top_p(logits, self.top_p)
-""",
-        """        if self.top_k is not None:
-            logits = keep_top_k(logits, self.top_k)
-        if self.top_p is not None:
-            logits = keep_top_p(logits, self.top_p)
-        if self.temperature != 1.0:
-            logits = apply_temperature(logits, self.temperature)
-""",
+        "generation.processors",
+        '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
+        "temperature)),\n"
+        '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n'
+        '    Processor("top_p", None, lambda logits, texts, p: keep_top_p(logits, p)),\n',
+        '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n'
+        '    Processor("top_p", None, lambda logits, texts, p: keep_top_p(logits, p)),\n'
+        '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
+        "temperature)),\n",
         "processors in the wrong order: the nucleus is another one",
     ),
     Mutant(
         "repetition penalty behind the temperature",
-        "generation.settings",
-        """            logits = penalize_repetition(logits, texts, self.repetition_penalty)
-        if self.no_repeat_ngram_size != 0:
-            logits = forbid_repeated_ngrams(logits, texts, self.no_repeat_ngram_size)
-        if self.temperature != 1.0:
-            logits = apply_temperature(logits, self.temperature)
-        if self.top_k is not None:
-            logits = keep_top_k(logits, self.top_k)
-""",
-        """            pass
-        if self.no_repeat_ngram_size != 0:
-            logits = forbid_repeated_ngrams(logits, texts, self.no_repeat_ngram_size)
-        if self.temperature != 1.0:
-            logits = apply_temperature(logits, self.temperature)
-        if self.top_k is not None:
-            logits = keep_top_k(logits, self.top_k)
-        if self.repetition_penalty != 1.0:
-            logits = penalize_repetition(logits, texts, self.repetition_penalty)
-""",
+        "generation.processors",
+        '    Processor("repetition_penalty", 1.0, penalize_repetition),\n'
+        '    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),\n'
+        '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
+        "temperature)),\n"
+        '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n',
+        '    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),\n'
+        '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
+        "temperature)),\n"
+        '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n'
+        '    Processor("repetition_penalty", 1.0, penalize_repetition),\n',
         "it then only shuffles what top-k has left",
     ),
     Mutant(
         "seeds by the place in the batch",
         "generation.settings",
-        "seeds + rows[:row].count(prompt)",
-        "seeds + row",
+        "index(seed) + rows[:row].count(prompt)",
+        "index(seed) + row",
         "a prompt's text depends on how many stand before it",
     ),
     Mutant(
         "equal prompts get equal texts",
         "generation.settings",
-        "seeds + rows[:row].count(prompt)",
-        "seeds",
+        "index(seed) + rows[:row].count(prompt)",
+        "index(seed)",
         "five samples of one prompt, all the same",
     ),
     Mutant(
@@ -579,72 +668,74 @@ MUTANTS = [
     Mutant(
         "the config's end of text ignored",
         "generation.settings",
-        "else {config.eos_token_id}",
-        "else set()",
+        "return Stopping(model.end_tokens, max_new_tokens, model.max_tokens)",
+        "return Stopping(frozenset(), max_new_tokens, model.max_tokens)",
         "the model writes on behind the end",
     ),
     # --- decoding.py
     Mutant(
         "padded on the right",
-        "generation.loop",
-        "[0] * pads[row] + texts[row] for row in rows]",
-        "texts[row] + [0] * pads[row] for row in rows]",
+        "language_model",
+        "[0] * pad + text for pad, text in zip(pads, texts, strict=True)]",
+        "text + [0] * pad for pad, text in zip(pads, texts, strict=True)]",
         "the tokenizer's default: the model continues the pads",
     ),
     Mutant(
         "pads are text",
-        "generation.loop",
-        "if any(pads.values()):",
+        "language_model",
+        "if any(pads):",
         "if False:",
         "generate without an attention mask: pads are attended to and counted as positions",
     ),
     Mutant(
         "new tokens are pads",
-        "generation.loop",
-        "mask.new_ones(len(rows), 1)",
-        "mask.new_zeros(len(rows), 1)",
+        "language_model",
+        "[0] * pad + [1] * (capacity - pad) for pad in pads]",
+        "[0] * pad + [1] * (longest - pad) + [0] * (capacity - longest) for pad in pads]",
         "a mask that grows with the wrong value: positions stand still, and no token sees another new one",
     ),
     Mutant(
         "stop tokens overlooked",
-        "generation.loop",
-        '"stop token" if token in stop_tokens else at_the_end if',
-        "at_the_end if",
+        "generation.stopping",
+        "if newest in self.stop_tokens:",
+        "if False:",
         "end of text is written and written over",
     ),
     Mutant(
         "the cache of a row that has stopped",
-        "generation.loop",
-        "cache.select(going_on)",
-        "cache.select(list(range(len(going_on))))",
+        "language_model",
+        "self.cache.select(rows)",
+        "self.cache.select(list(range(len(rows))))",
         "rows leave the batch and the cache keeps the first ones",
     ),
     Mutant(
         "the mask of a row that has stopped",
-        "generation.loop",
-        "mask[going_on]",
-        "mask[: len(going_on)]",
+        "language_model",
+        "else self.real[rows]",
+        "else self.real[: len(rows)]",
         "rows leave the batch and the mask keeps the first ones",
     ),
     Mutant(
         "what is in the cache is not used",
-        "generation.loop",
-        "hidden = model.hidden(part, seen, cache=cache)",
-        "hidden = model.hidden(part, None if seen is None else seen[:, -part.size(1) :])",
+        "language_model",
+        "return self.hidden(tokens, real, cache=past.cache)",
+        "hidden = self.hidden(tokens, None if real is None else real[:, -n_new:])\n"
+        "            past.cache.advance(n_new)\n"
+        "            return hidden",
         "each new token is read as if it were the first: random weights still write something",
     ),
     Mutant(
         "the mask's end for a chunk",
-        "generation.loop",
-        "mask[:, : cache.length + part.size(1)]",
-        "mask[:, -cache.length - part.size(1) :]",
+        "language_model",
+        "else self.real[:, :n]",
+        "else self.real[:, -n:]",
         "right for the last chunk only",
     ),
     Mutant(
         "a chunk sees the pads",
-        "generation.loop",
-        "seen = None if mask is None else mask[:, : cache.length + part.size(1)]",
-        "seen = mask if part.size(1) == unread.size(1) else None",
+        "language_model",
+        "real = past.real_tokens(past.length + n_new)",
+        "real = past.real_tokens(past.length + n_new) if past.length == 0 else None",
         "the mask is passed on in the usual case and forgotten in the chunked one",
     ),
     Mutant(
@@ -656,65 +747,65 @@ MUTANTS = [
     ),
     Mutant(
         "no room for the pads",
-        "generation.loop",
-        "max(pads[row] + limits[row] for row in rows) - 1",
-        "max(limits[row] for row in rows) - 1",
+        "language_model",
+        "*(pad + end for pad, end in zip(pads, ends, strict=True))",
+        "*ends",
         "capacity from the shortest row's point of view",
     ),
     Mutant(
         "one place too many in the cache",
-        "generation.loop",
-        "max(pads[row] + limits[row] for row in rows) - 1",
-        "max(pads[row] + limits[row] for row in rows)",
+        "language_model",
+        "min(len(text) + max_new_tokens, self.max_tokens) - 1 for",
+        "min(len(text) + max_new_tokens, self.max_tokens) for",
         "the last token is written and never read",
     ),
     Mutant(
         "log-probabilities of what the processors left",
         "generation.loop",
-        "by_the_model.gather(1, newest)",
-        "processed.log_softmax(dim=-1).gather(1, newest)",
+        "by_the_model.gather(1, unread)",
+        "processed.log_softmax(dim=-1).gather(1, unread)",
         "Hugging Face's scores for its logits: with top-k of 1 everything is certain",
     ),
     Mutant(
         "the context's end called the asked length",
-        "generation.loop",
-        "if length == len(prompts[row]) + max_new_tokens else",
-        "if length >= limits[row] else",
+        "generation.stopping",
+        'return "context" if',
+        'return "length" if',
         "a text cut short by the context looks complete",
     ),
     # --- one_token.py
     Mutant(
         "the newest token's position is the one before",
         "fast.one_token",
-        "positions = cache.length if mask is None",
-        "positions = cache.length - 1 if mask is None",
+        "positions = cache.length if real is None",
+        "positions = cache.length - 1 if real is None",
         "length counted before or after the append",
     ),
     Mutant(
         "a new token's position counts the pads",
         "fast.one_token",
-        "position_ids_for(mask, 0, tokens)[:, 0]",
+        "position_ids_for(real, 0, tokens)[:, 0]",
         "torch.full((len(tokens),), cache.length)",
         "the length of the batch for the length of the row",
     ),
     Mutant(
         "a new token sees the pads",
         "fast.one_token",
-        "allowed = None if mask is None else padding_mask(mask)",
-        "allowed = None",
+        "mask = None if real is None else padding_mask(real)",
+        "mask = None",
         "the mask is used for the prompt and forgotten for what follows",
     ),
     Mutant(
         "a new token's scores are not scaled by the layer",
         "fast.one_token",
-        "v, mask=allowed, scale=scale)",
-        "v, mask=allowed)",
+        "v, mask=mask, scale=attention.scale)",
+        "v, mask=mask)",
         "the default scale is right for most models",
     ),
     # --- one_token.py on several threads; cuda_graph.py
     Mutant(
         "the first thread's part only",
-        "fast.one_token",
+        "fast.one_row_products",
         ".transpose(0, 1), parts).sum(dim=0)",
         ".transpose(0, 1), parts)[0]",
         "partial sums not added up",
@@ -722,22 +813,22 @@ MUTANTS = [
     Mutant(
         "the unfilled part of the cache in sight",
         "fast.cuda_graph",
-        "self.may_look[:, past + 1 :] = False",
-        "self.may_look[:, past + 1 :] = True",
+        "may_look[:, n:] = False",
+        "may_look[:, n:] = True",
         "keys of 0 take their share of every softmax",
     ),
     Mutant(
         "the newest token out of its own sight",
         "fast.cuda_graph",
-        "self.may_look[:, : past + 1] = True if mask is None else mask.bool()",
-        "self.may_look[:, :past] = True if mask is None else mask.bool()[:, :past]",
+        "may_look[:, :n] = True if real is None else real.bool()",
+        "may_look[:, : n - 1] = True if real is None else real.bool()[:, : n - 1]",
         "a mask for the cache as it was before the step",
     ),
     # --- beam_search.py
     Mutant(
         "a length that counts the prompt",
         "generation.beams",
-        "n_new = len(running[0].tokens) + 1 - len(prompt)",
+        "n_new = len(running[0].log_probabilities) + 1",
         "n_new = len(running[0].tokens) + 1",
         "transformers until 2023: long prompts make every penalty mild",
     ),
@@ -758,8 +849,8 @@ MUTANTS = [
     Mutant(
         "an end from below the best counts",
         "generation.beams",
-        "if rank < num_beams:",
-        "if True:",
+        "reason is not None and rank < num_beams:",
+        "reason is not None:",
         "backup candidates are there to go on with, not to end",
     ),
     Mutant(
@@ -772,27 +863,27 @@ MUTANTS = [
     Mutant(
         "the beams' cache is not reordered",
         "generation.beams",
-        "cache.select(places)",
-        "cache.select(sorted(places))",
+        "past.select([parent for parent, _ in going_on])",
+        "past.select(sorted(parent for parent, _ in going_on))",
         "each beam continues another one's memory",
     ),
     Mutant(
         "the beams' texts are not reordered",
-        "generation.beams",
-        "torch.cat([unread[places], newest], dim=1)",
-        "torch.cat([unread[sorted(places)], newest], dim=1)",
+        "language_model",
+        "else self.tokens[rows]",
+        "else self.tokens[sorted(rows)]",
         "the same without a cache",
     ),
     Mutant(
         "a beam forgets what it cost so far",
         "generation.beams",
-        "going_on.append((parent, Beam(text, history, score)))",
-        "going_on.append((parent, Beam(text, history, log_probability)))",
+        "going_on.append((parent, Beam(tokens_so_far, history, score)))",
+        "going_on.append((parent, Beam(tokens_so_far, history, log_probability)))",
         "the last token decides: greedy with more work",
     ),
     Mutant(
         '"never" is true',
-        "beam_search",
+        "generation.beams",
         "if early_stopping is True or",
         "if early_stopping or",
         "a string where a bool is expected",
@@ -857,28 +948,28 @@ MUTANTS = [
     Mutant(
         "rejected guesses stay in the cache",
         "generation.drafts",
-        "cache.truncate(len(text) - 1)",
-        "cache.truncate(cache.length)",
+        "past.truncate(len(text) - 1)",
+        "past.truncate(past.length)",
         "the model goes on behind what was never written",
     ),
     Mutant(
         "one token too many forgotten",
         "generation.drafts",
-        "cache.truncate(len(text) - 1)",
-        "cache.truncate(len(text) - 2)",
+        "past.truncate(len(text) - 1)",
+        "past.truncate(len(text) - 2)",
         "positions off by one from then on",
     ),
     Mutant(
         "a stop token inside a draft overlooked",
         "generation.drafts",
-        "if token in stop or len(text) == limit:",
-        "if greedy[n_right] in stop or len(text) == limit:",
+        "len(text) - n_prompt, token) is not None",
+        "len(text) - n_prompt, greedy[n_right]) is not None",
         "only the last token of a pass is looked at",
     ),
     Mutant(
         "a draft beyond the end",
         "generation.drafts",
-        "min(draft_length, limit - 1 - len(text))",
+        "min(draft_length, n_to_write - 1)",
         "draft_length",
         "positions that do not exist",
     ),
@@ -899,16 +990,16 @@ MUTANTS = [
     # --- perplexity.py
     Mutant(
         "the overlap is scored twice",
-        "perplexity.scores",
+        "perplexity.windows",
         "return max(self.begin + 1, self.end - self.n_new)",
         "return self.begin + 1",
         "labels of the overlap not set to -100",
     ),
     Mutant(
         "scores of the wrong positions",
-        "perplexity.scores",
-        'reduction="none")[:, -n_targets:]',
-        'reduction="none").roll(1, dims=1)[:, -n_targets:]',
+        "perplexity.scoring",
+        "[:, -n_targets - 1 : -1]",
+        "[:, -n_targets:]",
         "position t taken for the prediction of token t",
     ),
     Mutant(
@@ -920,7 +1011,7 @@ MUTANTS = [
     ),
     Mutant(
         "one token lost in every window",
-        "perplexity.scores",
+        "perplexity.windows",
         "return max(self.begin + 1, self.end - self.n_new)",
         "return max(self.begin + 1, self.end - self.n_new + 1)",
         "the documentation since 2024: trg_len - 1 for windows that lose nothing",
@@ -949,15 +1040,15 @@ MUTANTS = [
     Mutant(
         "words that are tokens",
         "perplexity.scores",
-        'return _exp(self._whole_total() / _positive("n_words", n_words))',
-        'return _exp(self.total / (self.n_scored + 0 * _positive("n_words", n_words)))',
+        'return _exp(self._whole_total() / integer("n_words", n_words, 1))',
+        'return _exp(self.total / (self.n_scored + 0 * integer("n_words", n_words, 1)))',
         "per token, and called per word",
     ),
     Mutant(
         "nats called bits",
         "perplexity.scores",
-        'return self._whole_total() / math.log(2) / _positive("n_bytes", n_bytes)',
-        'return self._whole_total() / _positive("n_bytes", n_bytes)',
+        'return self._whole_total() / math.log(2) / integer("n_bytes", n_bytes, 1)',
+        'return self._whole_total() / integer("n_bytes", n_bytes, 1)',
         "the logarithm's base forgotten",
     ),
     Mutant(
@@ -969,21 +1060,21 @@ MUTANTS = [
     ),
     Mutant(
         "trg_len from the window's begin",
-        "perplexity.scores",
+        "perplexity.windows",
         "windows.append(Window(begin, end, end - read))",
         "windows.append(Window(begin, end, min(stride, end - begin)))",
         "the last window scores stride tokens, some of them twice",
     ),
     Mutant(
         "losses in half precision",
-        "loss",
-        "logits = _at_least_float32(F.linear(rows, weight))",
+        "fast.loss_without_logits",
+        "logits = at_least_float32(F.linear(rows, weight))",
         "logits = F.linear(rows, weight)",
         "log-softmax in bfloat16 has three digits",
     ),
     Mutant(
         "scored with dropout",
-        "perplexity.scores",
+        "perplexity.scoring",
         "    with eval_mode(model):\n        for batch in",
         "    if True:\n        for batch in",
         "model.eval() forgotten",
@@ -998,14 +1089,14 @@ MUTANTS = [
     ),
     Mutant(
         "weight decay on norms and biases",
-        "train.loop",
+        "train.optimizer",
         '{"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0}',
         '{"params": [p for p in parameters if p.dim() < 2], "weight_decay": weight_decay}',
         "AdamW(model.parameters())",
     ),
     Mutant(
         "warm-up starts at zero",
-        "train.loop",
+        "train.optimizer",
         "config.learning_rate * (step + 1) / config.warmup_steps",
         "config.learning_rate * step / config.warmup_steps",
         "the first step is wasted",
@@ -1013,41 +1104,41 @@ MUTANTS = [
     Mutant(
         "gradients are never cleared",
         "train.loop",
-        "            optimizer.zero_grad()\n",
+        "        self.optimizer.zero_grad()\n",
         "",
         "every step repeats all earlier ones",
     ),
     Mutant(
         "clipping behind the step",
         "train.loop",
-        "            nn.utils.clip_grad_norm_(model.parameters(), config.clip)\n            optimizer.step()\n",
-        "            optimizer.step()\n            nn.utils.clip_grad_norm_(model.parameters(), config.clip)\n",
+        "        nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)\n        self.optimizer.step()\n",
+        "        self.optimizer.step()\n        nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)\n",
         "clips what is about to be cleared",
     ),
     Mutant(
         "a mean of the parts' means",
-        "train.loop",
+        "train.objectives",
         "loss_of(rows, targets, num_items=n_targets, **segments)",
         "loss_of(rows, targets, **segments) / -(-len(own) // size)",
         "loss / accumulation_steps: transformers' Trainer until version 4.46",
     ),
     Mutant(
         "parts not divided at all",
-        "train.loop",
+        "train.objectives",
         "loss_of(rows, targets, num_items=n_targets, **segments)",
         'loss_of(rows, targets, reduction="sum", **segments)',
         "a learning rate that depends on the batch size",
     ),
     Mutant(
         "a document's first token foretold from the one before",
-        "data.texts",
+        "data.batches",
         "        return batch\n    labels = batch.clone()\n",
         "        return batch\n    return batch\n",
         "packing without looking at the seams",
     ),
     Mutant(
         "processes' gradients averaged",
-        "train.loop",
+        "train.objectives",
         "(loss * group.size if group.size > 1 else loss).backward()",
         "loss.backward()",
         "DDP divides by the number of processes once more",
@@ -1055,7 +1146,7 @@ MUTANTS = [
     Mutant(
         "resumed without the optimizer",
         "train.loop",
-        '    optimizer.load_state_dict(state["optimizer"])\n',
+        '        self.optimizer.load_state_dict(state["optimizer"])\n',
         "",
         "Adam's averages start again at zero",
     ),
@@ -1069,42 +1160,42 @@ MUTANTS = [
     Mutant(
         "resumed at the wrong step",
         "train.loop",
-        "done, seconds = (history[-1].step, history[-1].seconds) if history",
-        "done, seconds = (history[-1].step + 1, history[-1].seconds) if history",
+        "self.done, self.started = self.history[-1].step, ",
+        "self.done, self.started = self.history[-1].step + 1, ",
         "one batch skipped",
     ),
     Mutant(
         "a fused rate: the schedule ignored",
         "train.loop",
-        'param_group["lr"] = learning_rate_at(done, config)',
-        'param_group["lr"] = config.learning_rate',
+        'parameters["lr"] = learning_rate_at(self.done, c)',
+        'parameters["lr"] = c.learning_rate',
         "a schedule that is computed, logged and not used",
     ),
     # --- data.py, attention.py, gpt2.py: packed documents, batches that follow from the step
     Mutant(
         "the end of text opens the next document",
-        "data.texts",
+        "data.batches",
         "return ends.cumsum(dim=1) - ends.long()",
         "return ends.cumsum(dim=1)",
         "a document that never learns to end",
     ),
     Mutant(
         "batches of the seed alone",
-        "data.texts",
+        "data.batches",
         "np.random.default_rng([seed, step])",
         "np.random.default_rng([seed])",
         "the same rows at every step",
     ),
     Mutant(
         "packed documents see each other",
-        "attention",
+        "positions",
         "(segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]",
         "(segment_ids[:, :, None] >= segment_ids[:, None, :])[:, None]",
         "the past of a row taken for the past of a document",
     ),
     Mutant(
         "positions run on through packed documents",
-        "models.gpt2",
+        "positions",
         "return places - (places * starts).cummax(dim=1).values",
         "return places",
         "a mask for the documents, and positions of the row",
@@ -1127,7 +1218,7 @@ MUTANTS = [
     Mutant(
         "a neighbour forgotten after a merge",
         "tokenizer.bpe",
-        "            if previous[left] >= 0:\n                consider(previous[left])\n",
+        "        if previous[left] >= 0:\n            consider(previous[left])\n",
         "",
         "the new token is offered to its right neighbour only",
     ),
@@ -1137,17 +1228,16 @@ MUTANTS = [
 EQUIVALENT = [
     Mutant(
         "no key bias",
-        "checkpoints.load",
-        "state.update(zip(names, map(lay_out, parts), strict=True))",
-        "state.update(zip(names, map(lay_out, parts), strict=True))\n"
-        "        state.update({name: 0 * state[name] for name in names if name.endswith('key.bias')})",
+        "checkpoints.translate",
+        "state[name] = laid_out(part) if name in matrices else part.contiguous()",
+        "state[name] = part.contiguous() * (not name.endswith('key.bias'))",
         "q · b is the same for every key of a query, and softmax does not see a constant",
     ),
     Mutant(
         "a constant added to every score",
         "attention",
-        "scores = (q * scale) @ k.transpose(-2, -1)",
-        "scores = (q * scale) @ k.transpose(-2, -1) + 1",
+        "scores = _product_of_heads(q * scale, k.transpose(-2, -1))",
+        "scores = _product_of_heads(q * scale, k.transpose(-2, -1)) + 1",
         "the lecture's M with 1 and -inf",
     ),
     Mutant(

@@ -91,11 +91,19 @@ CASES = build_cases()  # here, before any mutant is switched on
 
 def ours(case: Case, attention: str):
     """Our model of a case, from the package as it is now."""
-    gpt2, pretrained = (importlib.import_module(f"minigpt.{file}") for file in ("models.gpt2", "checkpoints.load"))
+    gpt2 = importlib.import_module("minigpt.models.gpt2")
     model = gpt2.GPT2(gpt2.GPT2Config(**case.config), attention).double().eval()
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    model.load_state_dict(pretrained.from_hugging_face(dict(case.tensors), shapes, model.config.n_layer))
+    model.load_state_dict(from_hugging_face(case.tensors, shapes, model.config.n_layer))
     return model, shapes
+
+
+def from_hugging_face(tensors: dict, shapes: dict, n_layer: int) -> dict:
+    """By the package as it is now."""
+    names = importlib.import_module("minigpt.checkpoints.names").NAMES["gpt2"]
+    return importlib.import_module("minigpt.checkpoints.translate").from_hugging_face(
+        dict(tensors), names, shapes, n_layer
+    )
 
 
 def models():
@@ -114,7 +122,7 @@ def close(a, b, bar: float = BAR) -> None:
 
 @check(
     "logits",
-    "attention models.gpt2 models.config checkpoints.load",
+    "attention layers models.gpt2 checkpoints.translate checkpoints.names.gpt2",
     "test_equivalence.py::test_logits_loss_and_gradients",
 )
 def _():
@@ -123,7 +131,9 @@ def _():
             close(model(case.tokens), case.logits)
 
 
-@check("padding", "attention models.gpt2", "test_equivalence.py::test_logits_loss_and_gradients_of_padded_rows")
+@check(
+    "padding", "attention positions models.gpt2", "test_equivalence.py::test_logits_loss_and_gradients_of_padded_rows"
+)
 def _():
     with torch.no_grad():
         for case, model, _ in models():
@@ -132,7 +142,9 @@ def _():
 
 
 @check(
-    "cache", "kv_cache attention models.gpt2", "test_equivalence.py::test_the_cache_at_every_split_and_in_random_chunks"
+    "cache",
+    "kv_cache attention positions models.gpt2",
+    "test_equivalence.py::test_the_cache_at_every_split_and_in_random_chunks",
 )
 def _():
     with torch.no_grad():
@@ -153,12 +165,11 @@ def _():
 @check("gradients", "loss models.gpt2 attention", "test_equivalence.py::test_logits_loss_and_gradients")
 def _():
     loss_of = importlib.import_module("minigpt.loss").next_token_loss
-    pretrained = importlib.import_module("minigpt.checkpoints.load")
     for case, model, shapes in itertools.islice(models(), 6):
         loss = loss_of(model(case.tokens), case.tokens)
         close(loss.item(), case.loss)
         loss.backward()
-        expected = pretrained.from_hugging_face(dict(case.gradients), shapes, model.config.n_layer)
+        expected = from_hugging_face(case.gradients, shapes, model.config.n_layer)
         for name, parameter in model.named_parameters():
             close(parameter.grad, expected[name])
 
@@ -238,6 +249,61 @@ def _():
     close(layer(x, source=memory), theirs(x, memory, memory)[0])
 
 
+@check("groups", "attention", "test_attention.py::test_grouped_key_heads_are_each_used_by_a_run_of_query_heads")
+def _():
+    attention = importlib.import_module("minigpt.attention")
+    generator = torch.Generator().manual_seed(4)
+    q = torch.randn(2, 6, 5, 4, generator=generator, dtype=torch.float64)
+    k, v = (torch.randn(2, 2, 5, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    head_of = [0, 0, 0, 1, 1, 1]
+    expected = F.scaled_dot_product_attention(q, k[:, head_of], v[:, head_of], is_causal=True)
+    for attend in (attention.explicit_attention, attention.sdpa_attention):
+        close(attend(q, k, v, causal=True), expected)
+        close(attend(q[:, :, -1:], k, v, causal=True), expected[:, :, -1:])
+
+    def own(q, k, v, **settings):
+        assert q.shape[1] == k.shape[1] == v.shape[1]
+        return attention.explicit_attention(q, k, v, **settings)
+
+    torch.manual_seed(0)
+    layer = attention.MultiHeadAttention(12, 6, 2).double()
+    x = torch.randn(2, 4, 12).double()
+    expected, layer.attend = layer(x, causal=True), own
+    close(layer(x, causal=True), expected)
+
+
+@check("rotation", "attention", "test_attention.py::test_queries_and_keys_are_rotated_between_projection_and_cache")
+def _():
+    attention, kv_cache = importlib.import_module("minigpt.attention"), importlib.import_module("minigpt.kv_cache")
+    torch.manual_seed(1)
+    layer = attention.MultiHeadAttention(8, 2).double()
+    x, places = torch.randn(1, 5, 8).double(), torch.arange(1, 6).double()[:, None]
+    q, k, v = (part(x).view(1, 5, 2, 4).transpose(1, 2) for part in (layer.query, layer.key, layer.value))
+    heads = F.scaled_dot_product_attention(q * places, k * places, v, is_causal=True)  # a stand-in for a rotation
+    expected = layer.output(heads.transpose(1, 2).flatten(2))
+    cache, parts = kv_cache.KVCache(1, 1, 2, 5, 4, dtype=torch.float64), []
+    for start, end in [(0, 2), (2, 5)]:
+        rotate = lambda t, p=places[start:end]: t * p  # noqa: E731
+        parts.append(layer(x[:, start:end], causal=True, rotate=rotate, cache=cache.layers[0]))
+        cache.advance(end - start)
+    close(torch.cat(parts, dim=1), expected)
+
+
+@check(
+    "own attention", "trace attention", "test_trace.py::test_a_function_that_is_not_ours_is_called_and_shows_no_weights"
+)
+def _():
+    attention, trace = importlib.import_module("minigpt.attention"), importlib.import_module("minigpt.trace")
+    model = ours(CASES[0], "explicit")[0]
+    tokens = torch.tensor([[1, 2, 3]])
+    expected = trace.trace(model, tokens)
+    for block in model.blocks:
+        block.attention.attend = lambda *q, **settings: attention.explicit_attention(*q, **settings)
+    seen = trace.trace(model, tokens)
+    assert torch.equal(seen.logits, expected.logits) and set(seen.attention_weights) == {None}
+    assert all(weights is not None for weights in expected.attention_weights)
+
+
 # --- the loss --------------------------------------------------------------------------------------------------------
 
 
@@ -282,9 +348,9 @@ def _():
     close(sum(parts), loss.next_token_loss(logits, labels))
 
 
-@check("lean", "loss", "test_loss.py::test_the_lean_loss_is_the_loss")
+@check("lean", "fast.loss_without_logits loss", "test_loss.py::test_the_lean_loss_is_the_loss")
 def _():
-    loss = importlib.import_module("minigpt.loss")
+    loss = importlib.import_module("minigpt.fast.loss_without_logits")
     hidden, weight = (
         torch.randn(n, 3, generator=torch.Generator().manual_seed(n), dtype=torch.float64, requires_grad=True)
         for n in (8, 5)
@@ -304,7 +370,11 @@ def _():
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 
-@check("saving", "checkpoints.load", "test_pretrained.py::test_what_we_save_loads_in_both_bit_for_bit")
+@check(
+    "saving",
+    "checkpoints.save checkpoints.translate checkpoints.names.gpt2 checkpoints.configs",
+    "test_pretrained.py::test_what_we_save_loads_in_both_bit_for_bit",
+)
 def _():
     import transformers
 
@@ -334,7 +404,7 @@ def prompts_of(case: Case) -> list[list[int]]:
 
 @check(
     "greedy",
-    "decoding generation one_token kv_cache",
+    "generation.loop generation.api generation.settings generation.stopping language_model fast.one_token kv_cache",
     "test_generation.py::test_greedy_equals_transformers_for_prompts_of_unequal_length",
 )
 def _():
@@ -356,7 +426,11 @@ def _():
     assert generate(model, prompts, 6) == stopped
 
 
-@check("capacity", "generation.loop", "test_generation.py::test_the_cache_has_the_capacity_that_is_needed_and_no_more")
+@check(
+    "capacity",
+    "language_model generation.loop",
+    "test_generation.py::test_the_cache_has_the_capacity_that_is_needed_and_no_more",
+)
 def _():
     generate = importlib.import_module("minigpt").generate
     model, made = ours(CASES[0], "explicit")[0], []
@@ -367,26 +441,30 @@ def _():
     assert [cache.capacity for cache in made] == [cache.length for cache in made] == [11, 23]
 
 
-@check("chunks", "generation.loop", "test_generation.py::test_a_prompt_read_in_chunks_is_read_as_in_one_piece")
+@check(
+    "chunks",
+    "generation.loop language_model",
+    "test_generation.py::test_a_prompt_read_in_chunks_is_read_as_in_one_piece",
+)
 def _():
-    decoding, minigpt = importlib.import_module("minigpt.generation.loop"), importlib.import_module("minigpt")
+    language_model, minigpt = importlib.import_module("minigpt.language_model"), importlib.import_module("minigpt")
     for case, model, _ in itertools.islice(models(), 3):
         prompts = prompts_of(case)
         expected = [written_plainly(model, prompt, 4) for prompt in prompts]
-        decoding.PREFILL_CHUNK = 2
+        language_model.READ_AT_ONCE = 2
         try:
             assert minigpt.generate(model, prompts, 4, stop_tokens=[]) == expected
         finally:
-            decoding.PREFILL_CHUNK = 512
+            language_model.READ_AT_ONCE = 512
 
 
 @check(
     "details",
-    "decoding generation beam_search",
+    "generation.loop generation.api generation.beams generation.stopping language_model",
     "test_generation.py::test_details_hold_the_models_own_log_probabilities",
 )
 def _():
-    generation = importlib.import_module("minigpt.generation.settings")
+    generation = importlib.import_module("minigpt.generation")
     model = ours(CASES[0], "explicit")[0]
     prompts = [[1, 2], [3] * 22]
     for settings in ({"repetition_penalty": 3.0}, {"repetition_penalty": 0.3, "num_beams": 2}):
@@ -492,7 +570,9 @@ def build_searches() -> list[Search]:
 SEARCHES = build_searches()
 
 
-@check("beams", "generation.beams kv_cache", "test_beam_search.py::test_equals_transformers_token_for_token")
+@check(
+    "beams", "generation.beams kv_cache language_model", "test_beam_search.py::test_equals_transformers_token_for_token"
+)
 def _():
     generate = importlib.import_module("minigpt").generate
     for number, search in enumerate(SEARCHES):
@@ -530,12 +610,80 @@ def _():
     assert passes == [2, 4, 4, 4, 4]
 
 
+@check("without a cache", "language_model", "test_language_model.py::test_a_model_without_a_cache")
+def _():
+    language_model = importlib.import_module("minigpt.language_model")
+    model = ours(CASES[0], "explicit")[0]
+    tokens = CASES[0].tokens[:1]
+    with torch.no_grad():
+        past = language_model.Past()
+        parts = [model.logits(model.read(part, past)) for part in tokens.split([3, 1, 7], dim=1)]
+        close(torch.cat(parts, dim=1), CASES[0].logits[:1])
+        past.truncate(3)
+        close(model.logits(model.read(tokens[:, 3:], past)), CASES[0].logits[:1, 3:])
+
+
+@check("ends", "generation.stopping", "test_generation.py::test_why_a_text_ends")
+def _():
+    stopping = importlib.import_module("minigpt.generation.stopping").Stopping(frozenset([7]), 3, 9)
+    asked = [(2, 0, None), (2, 1, 7), (2, 3, 7), (2, 3, 1), (7, 2, 1), (9, 0, None), (8, 1, 7)]
+    expected = [None, "stop token", "stop token", "length", "context", "context", "stop token"]
+    assert [stopping.reason(*arguments) for arguments in asked] == expected
+
+
+@check(
+    "changes on the way",
+    "fast.steps fast.unmodified",
+    "test_one_token.py::test_what_changes_while_a_text_is_written_counts",
+)
+def _():
+    minigpt = importlib.import_module("minigpt")
+    model, heard = ours(CASES[0], "explicit")[0], []
+    new = minigpt.stream(model, [1, 2], 8, stop_tokens=[])
+    for _ in range(3):
+        next(new)
+    hook = model.blocks[0].mlp.register_forward_hook(lambda *_: heard.append(1))
+    next(new)
+    next(new)
+    assert len(heard) == 2
+    hook.remove()
+    model = ours(next(case for case in CASES if case.config["tie_word_embeddings"]), "explicit")[0]
+    fast = importlib.import_module("minigpt.fast.steps")
+    read = fast.fast_reader(model, 100, lambda unread, past: None)
+    past = importlib.import_module("minigpt.language_model").Past(model.new_cache(1, 9))
+    with torch.no_grad():
+        model.read(torch.tensor([[1, 2]]), past)
+        read(torch.tensor([[3]]), past)
+        model.token_embedding.weight.mul_(-1)  # the head was copied by the step
+        model.position_embedding.weight.mul_(-1)
+        logits = read(torch.tensor([[4]]), past)
+        alone = importlib.import_module("minigpt.language_model").Past(past.cache)
+        past.truncate(3)
+        close(logits, model.logits(model.read(torch.tensor([[4]]), alone))[:, -1].float(), bar=1e-5)
+
+
+@check("switch", "fast.switch", "test_one_token.py::test_switched_off_everything_is_computed_by_the_modules")
+def _():
+    fast = importlib.import_module("minigpt.fast")
+    minigpt = importlib.import_module("minigpt")
+    model, heard = ours(CASES[0], "explicit")[0], []
+    forward = type(model.blocks[0]).forward
+    with fast.switched_off():
+        asked = fast.fast_reader(model, 9, lambda unread, past: heard.append(1))
+        asked(torch.tensor([[1]]), importlib.import_module("minigpt.language_model").Past(model.new_cache(1, 4)))
+    assert heard == [1] and type(model.blocks[0]).forward is forward and minigpt.GPT2 is type(model)
+
+
 # --- perplexity ------------------------------------------------------------------------------------------------------
 
 
-@check("ledger", "perplexity.scores", "test_perplexity.py::test_three_columns_come_out_of_three_loops")
+@check(
+    "ledger",
+    "perplexity.scores perplexity.scoring perplexity.windows",
+    "test_perplexity.py::test_three_columns_come_out_of_three_loops",
+)
 def _():
-    perplexity = importlib.import_module("minigpt.perplexity.scores")
+    perplexity = importlib.import_module("minigpt.perplexity")
     case = CASES[1]
     model = ours(case, "explicit")[0]
     tokens = (torch.arange(41) * 7 % model.config.vocab_size).tolist()
@@ -558,10 +706,12 @@ def _():
     assert scores.context_length.tolist() == [0, *range(1, 24), *range(12, 24), *range(12, 17)]
 
 
-@check("aggregations", "perplexity.scores", "test_perplexity.py::test_every_aggregation_has_its_formula")
+@check(
+    "aggregations", "perplexity.scores perplexity.windows", "test_perplexity.py::test_every_aggregation_has_its_formula"
+)
 def _():
     """A first window of 3 losses and a last one of 1; then windows that only touch."""
-    perplexity = importlib.import_module("minigpt.perplexity.scores")
+    perplexity = importlib.import_module("minigpt.perplexity")
     windows = [perplexity.Window(0, 4, 4), perplexity.Window(2, 5, 1)]
     scores = perplexity.Scores(np.array([np.nan, 1.0, 2.0, 3.0, 6.0]), windows)
     found = {a.name: a.value(scores, 6, 24) for a in perplexity.AGGREGATIONS}
@@ -574,36 +724,37 @@ def _():
     assert len(perplexity.sliding_windows(40, 16, 8)) == 4
 
 
-@check("fixed", "fast.one_token fast.cuda_graph", "test_one_token.py::test_it_is_the_models_step")
+@check("fixed", "fast.one_token fast.cuda_graph fast.one_row_products", "test_one_token.py::test_it_is_the_models_step")
 def _():
-    one_token = importlib.import_module("minigpt.fast.one_token")
+    products = importlib.import_module("minigpt.fast.one_row_products")
+    past_of = importlib.import_module("minigpt.language_model").Past
     cuda_graph = importlib.import_module("minigpt.fast.cuda_graph")
     model = ours(CASES[1], "explicit")[0]
     tokens = torch.arange(10).view(1, 10) % model.config.vocab_size
     with torch.no_grad():
         expected = model(tokens)[:, -1]
-        cache, step = model.new_cache(1, 24), cuda_graph.recorded_step(model, 1)
-        model.hidden(tokens[:, :-1], cache=cache)
-        close(step(tokens[:, -1:], None, cache), expected)
-        model.hidden(tokens[:, :3], cache=cache)
-        cache.truncate(9)
-        close(step(tokens[:, -1:], None, cache), expected)
+        past, step = past_of(model.new_cache(1, 24)), cuda_graph.recorded_step(model, 1)
+        model.read(tokens[:, :-1], past)
+        close(step(tokens[:, -1:], past), expected)
+        model.read(tokens[:, :3], past)
+        past.truncate(9)
+        close(step(tokens[:, -1:], past), expected)
     weight = torch.arange(600_000.0).view(600, 1000).t()  # large enough to be shared, in the order that can be
     threads = torch.get_num_threads
     torch.get_num_threads = lambda: 2
     try:
-        close(one_token._product(weight)(torch.ones(1, 600)), weight.sum(dim=1)[None], bar=1e-5)
+        close(products.product(weight)(torch.ones(1, 600)), weight.sum(dim=1)[None], bar=1e-5)
     finally:
         torch.get_num_threads = threads
 
 
 @check(
     "half",
-    "perplexity.scores loss fast.loss_without_logits",
+    "perplexity.scoring loss fast.loss_without_logits",
     "test_perplexity.py::test_half_precision_is_summed_in_whole",
 )
 def _():
-    perplexity = importlib.import_module("minigpt.perplexity.scores")
+    perplexity = importlib.import_module("minigpt.perplexity")
     model = ours(CASES[1], "explicit")[0].to(torch.bfloat16)
     tokens = [1, 2, 3, 4] * 5
     with torch.no_grad():
@@ -613,11 +764,11 @@ def _():
 
 @check(
     "model state",
-    "perplexity",
+    "perplexity.scoring language_model",
     "test_perplexity.py::test_a_model_in_training_is_scored_without_dropout_and_left_in_training",
 )
 def _():
-    perplexity = importlib.import_module("minigpt.perplexity.scores")
+    perplexity = importlib.import_module("minigpt.perplexity")
     model = ours(CASES[1], "explicit")[0]
     for dropout in (module for module in model.modules() if isinstance(module, torch.nn.Dropout)):
         dropout.p = 0.5
@@ -635,23 +786,23 @@ def counting_model(minigpt):
     return minigpt.GPT2(minigpt.GPT2Config(**shape, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0))
 
 
-@check("schedule", "train.loop", "test_train.py::test_learning_rate_warms_up_and_falls")
+@check("schedule", "train.optimizer", "test_train.py::test_learning_rate_warms_up_and_falls")
 def _():
-    train = importlib.import_module("minigpt.train.loop")
+    train = importlib.import_module("minigpt.train")
     config = train.TrainConfig(warmup_steps=4, steps=9, learning_rate=1.0, final_learning_rate=0.1)
     close([train.learning_rate_at(step, config) for step in (0, 3, 4, 8)], [0.25, 1.0, 1.0, 0.1])
 
 
-@check("decay", "train.loop", "test_train.py::test_only_matrices_decay")
+@check("decay", "train.optimizer", "test_train.py::test_only_matrices_decay")
 def _():
-    train = importlib.import_module("minigpt.train.loop")
+    train = importlib.import_module("minigpt.train")
     for group in train.decay_groups(counting_model(importlib.import_module("minigpt")), 0.1):
         assert {p.dim() >= 2 for p in group["params"]} == {group["weight_decay"] > 0}
 
 
 @check("steps", "train.loop", "test_train.py::test_every_step_starts_clean_and_is_clipped")
 def _():
-    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train.loop")
+    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train")
     model, left_over, norms = counting_model(minigpt), [], []
     model.register_forward_pre_hook(
         lambda *_: left_over.extend(p.grad for p in model.parameters() if p.grad is not None)
@@ -678,7 +829,7 @@ def stop(history):
 
 def small_run(minigpt, folder=None, on_record=None, resume=False, prepare=lambda model: None, **changes):
     """Six steps of a small model with dropout, in float64."""
-    train = importlib.import_module("minigpt.train.loop")
+    train = importlib.import_module("minigpt.train")
     torch.manual_seed(0)
     shape = dict(vocab_size=20, n_positions=8, n_embd=8, n_layer=1, n_head=1, embd_pdrop=0.0, attn_pdrop=0.0)
     model = minigpt.GPT2(minigpt.GPT2Config(**shape, resid_pdrop=0.2)).double()
@@ -689,7 +840,9 @@ def small_run(minigpt, folder=None, on_record=None, resume=False, prepare=lambda
     return torch.cat([p.detach().flatten() for p in model.parameters()]), history
 
 
-@check("resume", "train.loop train.snapshots data.texts", "test_resume.py::test_a_resumed_run_ends_with_the_same_bits")
+@check(
+    "resume", "train.loop train.snapshots data.batches", "test_resume.py::test_a_resumed_run_ends_with_the_same_bits"
+)
 def _():
     minigpt = importlib.import_module("minigpt")
     expected, history = small_run(minigpt)
@@ -742,14 +895,15 @@ def _():
 
 @check(
     "accumulation",
-    "train.loop data.texts attention models.gpt2",
+    "train.objectives data.batches positions models.gpt2 fast.loss_without_logits",
     "test_train.py::test_packed_documents_are_scored_as_apart",
 )
 def _():
     """Parts, packed documents and shared work, against every document alone."""
-    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train.loop")
+    minigpt, train = importlib.import_module("minigpt"), importlib.import_module("minigpt.train")
     loss_of = importlib.import_module("minigpt.loss").next_token_loss
     group = importlib.import_module("minigpt.train.processes").Group
+    lm_loss = importlib.import_module("minigpt.fast").LanguageModelLoss
     documents = [[3, 1, 4, 0], [1, 5, 9, 0], [2, 6, 0], [5, 3, 5, 8, 0]]
     rows = torch.tensor([documents[0] + documents[1], documents[2] + documents[3]])
     gradients = []
@@ -764,21 +918,21 @@ def _():
             for rank in (0, 1):
                 model.zero_grad()
                 member = type("Member", (group,), {"sum": lambda self, value: value})(rank, 2)
-                train.accumulate(train.LanguageModelLoss(model), rows, train.TrainConfig(**config), member)
+                train.accumulate(lm_loss(model), rows, train.TrainConfig(**config), member)
                 halves.append([p.grad.clone() for p in model.parameters()])
             for parameter, *parts in zip(model.parameters(), *halves, strict=True):
                 parameter.grad = sum(parts) / 2  # what DDP does
         else:
             micro = 1 if way == "in parts" else None
-            train.accumulate(train.LanguageModelLoss(model), rows, train.TrainConfig(**config, micro_batch_size=micro))
+            train.accumulate(lm_loss(model), rows, train.TrainConfig(**config, micro_batch_size=micro))
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     for found in gradients[1:]:
         close(found, gradients[0])
 
 
-@check("batches", "data.texts", "test_data.py::test_batches_are_rows_of_the_text_and_follow_from_seed_and_step")
+@check("batches", "data.batches", "test_data.py::test_batches_are_rows_of_the_text_and_follow_from_seed_and_step")
 def _():
-    batch_at = importlib.import_module("minigpt.data.texts").batch_at
+    batch_at = importlib.import_module("minigpt.data").batch_at
     text = np.arange(1000)
     batches = [batch_at(step, text, 4, 8, seed) for step, seed in [(0, 0), (1, 0), (0, 1), (0, 0)]]
     assert torch.equal(batches[0], batches[3]) and len({str(batch.tolist()) for batch in batches}) == 3

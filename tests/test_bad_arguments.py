@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from minigpt import GPT2, GPT2Config, KVCache, Tokenizer, generate, load_model, load_tokenizer, save_model, stream
+from minigpt._checks import check_ids
+from minigpt._files import decode_text, read_text
 from minigpt.attention import (
     MultiHeadAttention,
     attention_weights,
@@ -20,20 +22,22 @@ from minigpt.attention import (
     explicit_attention,
     padding_mask,
     sdpa_attention,
-    segment_mask,
 )
 from minigpt.checkpoints import CheckpointError, find_checkpoint
-from minigpt.checkpoints.load import from_hugging_face, plain_names, read_config, to_hugging_face
-from minigpt.compare import compare
+from minigpt.checkpoints.configs import read_config
+from minigpt.checkpoints.names import NAMES
+from minigpt.checkpoints.translate import from_hugging_face, plain_names, to_hugging_face
+from minigpt.compare import verify
 from minigpt.data import (
     batch_at,
+    check_tokens,
     dataset_text,
     encode_documents,
     module_documentation,
     read_token_file,
     write_token_file,
 )
-from minigpt.data.texts import check_integer, check_tokens, decode_text, read_text
+from minigpt.fast import linear_cross_entropy
 from minigpt.generation import generate_details, steps
 from minigpt.generation.beams import beam_search
 from minigpt.generation.drafts import speculate
@@ -48,14 +52,13 @@ from minigpt.generation.processors import (
     penalize_repetition,
     sampling_probabilities,
 )
-from minigpt.generation.settings import Settings, check_max_new_tokens, check_prompts, row_seeds
-from minigpt.loss import cross_entropy, linear_cross_entropy, log_softmax, next_token_loss, next_token_targets
-from minigpt.models.gpt2 import check_ids
+from minigpt.generation.settings import Settings, check_prompts, row_seeds
+from minigpt.kv_cache import LayerCache
+from minigpt.loss import cross_entropy, log_softmax, next_token_loss, next_token_targets
 from minigpt.perplexity import Scores, score, sliding_windows
+from minigpt.positions import segment_mask
 from minigpt.trace import trace
-from minigpt.train import TrainConfig, train
-from minigpt.train.held_out import evaluate, induction_gap
-from minigpt.train.loop import check_lengths
+from minigpt.train import TrainConfig, check_lengths, evaluate, induction_gap, train
 
 META = torch.device("meta")  # stands for a second device: tensors on it have a shape and no data
 NAN, INF = math.nan, math.inf
@@ -138,6 +141,10 @@ def a_cache(w):
     return w.cache
 
 
+def a_layers_cache(w):
+    return w.cache.layers[1]
+
+
 def bools(*shape, device=None):
     return torch.ones(shape, dtype=torch.bool, device=device)
 
@@ -145,7 +152,9 @@ def bools(*shape, device=None):
 OF_WEIGHTS = [
     (attending(k=torch.zeros(1, 2, 5, 3), v=torch.zeros(1, 2, 5, 6)), r"q \(1, 2, 3, 4\), k \(1, 2, 5, 3\)"),
     (attending(k=torch.zeros(1, 3, 5, 4), v=torch.zeros(1, 3, 5, 6)), r"k \(1, 3, 5, 4\)"),
-    (attending(k=torch.zeros(1, 1, 5, 4), v=torch.zeros(1, 1, 5, 6)), r"k \(1, 1, 5, 4\)"),  # it would broadcast
+    (attending(q=torch.zeros(1, 4, 3, 4), k=torch.zeros(1, 3, 5, 4)), r"q \(1, 4, 3, 4\), k \(1, 3, 5, 4\)"),
+    (attending(k=torch.zeros(1, 0, 5, 4), v=torch.zeros(1, 0, 5, 6)), r"k \(1, 0, 5, 4\)"),
+    (attending(k=torch.zeros(2, 5, 4), v=torch.zeros(2, 5, 6)), r"k \(2, 5, 4\)"),
     (attending(q=torch.zeros(2, 2, 3, 4)), r"q \(2, 2, 3, 4\), k \(1, 2, 5, 4\)"),
     (attending(q=torch.zeros(2, 3, 4)), r"q \(2, 3, 4\)"),
     (attending(k=torch.zeros(1, 2, 5, 4, device=META)), "k is on meta, q on cpu"),
@@ -180,7 +189,7 @@ config = given(**SHAPE)
 read = given(a_model, tokens=ids([1, 2]))
 new_cache = given(n_layer=2, batch_size=2, n_head=2, capacity=4, d_head=3)
 KEYS = torch.zeros(1, 2, 2, 4)  # fits the world's cache
-append = given(a_cache, layer=0, k=KEYS, v=KEYS)
+append = given(a_layers_cache, k=KEYS, v=KEYS)
 sample = given(logits=torch.zeros(2, 10))
 continue_ = given(a_model, prompts=[[1]], max_new_tokens=3)
 draw = given(a_model, prompts=[[1]], max_new_tokens=3, do_sample=True)
@@ -213,7 +222,7 @@ def training(**changes):
 def from_checkpoint(n_layer):
     def call(f, w):
         shapes = {name: tuple(parameter.shape) for name, parameter in w.model.named_parameters()}
-        return f(to_hugging_face(w.model.state_dict(), 2), shapes, n_layer)
+        return f(to_hugging_face(w.model.state_dict(), NAMES["gpt2"], 2), NAMES["gpt2"], shapes, n_layer)
 
     return call
 
@@ -243,11 +252,13 @@ CASES = {
     explicit_attention: OF_ATTENTION,
     sdpa_attention: OF_ATTENTION,
     MultiHeadAttention: [
-        (multi_head(d_model=0), "d_model=0"),
-        (multi_head(n_head=-1), "n_head=-1"),
-        (multi_head(d_head=0), "d_head=0"),
+        *[
+            (multi_head(**{name: bad}), f"{name} must be an integer of at least 1, got {bad!r}")
+            for name in ("d_model", "n_head", "d_head", "n_kv_head")
+            for bad in (0, -1, 2.5, "3", True)
+        ],
         *[(multi_head(dropout=bad), f"dropout must be.*below 1, got {bad}") for bad in (-0.1, 1.0, NAN)],
-        (multi_head(attention="sdpa"), "attention must be a function.*'sdpa'"),
+        (multi_head(attend="sdpa"), "attend must be a function.*'sdpa'"),
     ],
     MultiHeadAttention.forward: [
         (asking(x=torch.zeros(1, 3, 7)), r"x must have shape \(B, tokens, 8\), got \(1, 3, 7\)"),
@@ -256,7 +267,7 @@ CASES = {
         (asking(source=torch.zeros(1, 4, 9)), r"source must have shape \(B, tokens, 8\), got \(1, 4, 9\)"),
         (asking(source=torch.zeros(2, 4, 8)), r"q \(1, 2, 3, 4\), k \(2, 2, 4, 4\)"),
         (asking(mask=bools(3, 4)), r"mask \(3, 4\)"),
-        (lambda f, w: f(a_layer(w), torch.zeros(1, 1, 8), cache=w.cache), r"layer must be one of 0..1, got None"),
+        (lambda f, w: f(a_layer(w), torch.zeros(2, 1, 8), cache=w.cache.layers[0]), r"k must be .*got \(2, 2, 1, 4\)"),
     ],
     # loss.py
     log_softmax: [
@@ -277,7 +288,10 @@ CASES = {
         (classify(targets=torch.zeros(2, 5)), r"need targets \(2,\), got \(2, 5\)"),  # one-hot, or probabilities
         *[(classify(ignore_index=bad), f"ignore_index must be an integer, got {bad}") for bad in (None, 0.5, NAN)],
         (classify(reduction=None), "reduction must be.*None"),
-        *[(classify(label_smoothing=bad), f"label_smoothing.*0 and 1, got {bad}") for bad in (-0.1, NAN, INF)],
+        *[
+            (classify(label_smoothing=bad), f"label_smoothing must be .* at most 1, got {bad}")
+            for bad in (-0.1, NAN, INF)
+        ],
     ],
     linear_cross_entropy: [
         (headed(hidden=torch.zeros(2, 4)), r"got \(2, 4\)"),
@@ -290,8 +304,8 @@ CASES = {
         (headed(targets=torch.tensor([0, 4], dtype=torch.int32)), "targets must be int64.*int32"),
         (headed(ignore_index=None), "ignore_index must be an integer, got None"),
         (headed(reduction="avg"), "reduction must be.*'avg'"),
-        (headed(num_items=0), "num_items must be at least 1.*got 0"),
-        (headed(num_items=2, reduction="sum"), "num_items.*needs reduction"),
+        (headed(num_items=0), "num_items must be an integer of at least 1, got 0"),
+        (headed(num_items=2, reduction="sum"), "num_items=2 needs reduction"),
         *[(headed(chunk_size=bad), f"chunk_size must be an integer of at least 1, got {bad}") for bad in (0, -1, 1.5)],
     ],
     next_token_targets: [
@@ -308,21 +322,21 @@ CASES = {
             for bad in (2, 0.5, -1, NAN, -INF)
         ],
         (predict(reduction="avg"), "reduction must be.*'avg'"),
-        *[(predict(num_items=bad), f"num_items must be at least 1.*got {bad}") for bad in (0.5, -2, NAN)],
+        *[(predict(num_items=bad), f"num_items must be an integer of at least 1, got {bad}") for bad in (0.5, -2, NAN)],
     ],
-    # gpt2.py
+    # models/gpt2.py
     GPT2Config: [
-        *[(config(n_layer=bad), f"n_layer must be a positive integer, got {bad!r}") for bad in (*NO_SIZE, True)],
-        (config(n_inner=0), "n_inner must be a positive integer, got 0"),
+        *[(config(n_layer=bad), f"n_layer must be an integer of at least 1, got {bad!r}") for bad in (*NO_SIZE, True)],
+        (config(n_inner=0), "n_inner must be an integer of at least 1, got 0"),
         *[(config(resid_pdrop=bad), f"resid_pdrop .* below 1, got {bad!r}") for bad in (-0.1, NAN, "0.1", None)],
         *[(config(layer_norm_epsilon=bad), f"layer_norm_epsilon .*{bad!r}") for bad in (NAN, INF, "1e-5", None)],
-        *[(config(initializer_range=bad), f"initializer_range .* positive, got {bad}") for bad in (0, -1.0, INF)],
+        *[(config(initializer_range=bad), f"initializer_range .* above 0, got {bad}") for bad in (0, -1.0, INF)],
         (config(activation_function=None), "activation_function must be one of gelu_new.*None"),
         *[(config(tie_word_embeddings=bad), f"tie_word_embeddings .*got {bad!r}") for bad in ("false", 0, None)],
         (config(scale_attn_weights="no"), "scale_attn_weights must be True or False, got 'no'"),
         (config(scale_attn_by_inverse_layer_idx=1), "scale_attn_by_inverse_layer_idx .* got 1"),
-        *[(config(eos_token_id=bad), "eos_token_id must be an integer or None") for bad in ("x", 1.5, [9])],
-        (config(bos_token_id="x"), "bos_token_id must be an integer or None, got 'x'"),
+        *[(config(eos_token_id=bad), "eos_token_id must be an integer, got") for bad in ("x", 1.5, [9])],
+        (config(bos_token_id="x"), "bos_token_id must be an integer, got 'x'"),
         (config(n_heads=2), "n_heads", TypeError),
     ],
     GPT2Config.preset: [
@@ -384,8 +398,7 @@ CASES = {
         for name in ("n_layer", "batch_size", "n_head", "capacity", "d_head")
         for bad in NO_SIZE
     ],
-    KVCache.append: [
-        *[(append(layer=bad), f"layer must be one of 0..1, got {bad!r}") for bad in (2, -1, None, "0")],
+    LayerCache.append: [
         (append(k=KEYS[:, :1]), r"k must be \(1, 2, 2, 4\) .*got \(1, 1, 2, 4\)"),  # these would broadcast
         (append(k=KEYS[..., :1]), r"k must be .*got \(1, 2, 2, 1\)"),
         (append(v=KEYS[:, :, :1]), r"v must be \(1, 2, 2, 4\) .*got \(1, 2, 1, 4\)"),
@@ -401,10 +414,20 @@ CASES = {
         (of(a_cache, bad), "rows must be a list of indices in 0..0, got")
         for bad in ([1], [-1], [], [0.0], [NAN], [True], 0, [[0]], torch.zeros(0, dtype=torch.long))
     ],
-    KVCache.truncate: [(of(a_cache, bad), f"length 2 to {bad!r}") for bad in (-1, 3, 1.5, NAN, "1", None)],
-    # processors.py
+    KVCache.advance: [
+        *[
+            (of(a_cache, bad), f"n must be an integer of at least 0, got {bad!r}")
+            for bad in (-1, 1.5, NAN, "1", None, True)
+        ],
+        (of(a_cache, 3), r"cache is full: 2 \+ 3 tokens exceed its capacity 4"),
+    ],
+    KVCache.truncate: [(of(a_cache, bad), f"length 2 to {bad!r}") for bad in (-1, 3, 1.5, NAN, "1", None, True)],
+    # generation/processors.py
     penalize_repetition: [
-        (sample(texts=[[1], [2]], penalty=bad), f"repetition_penalty must be between 0.001 and 1000 .*got {bad}")
+        (
+            sample(texts=[[1], [2]], penalty=bad),
+            f"repetition_penalty must be .* at most 1000, got {bad}",
+        )
         for bad in (0, -1.5, NAN, INF)
     ],
     forbid_repeated_ngrams: [
@@ -414,7 +437,7 @@ CASES = {
     apply_temperature: [(sample(temperature=bad), f"temperature .* got {bad}") for bad in (0, -1.0, NAN, INF, 1e-40)],
     keep_top_k: [(sample(k=bad), f"top_k must be an integer of at least 1, got {bad!r}") for bad in (*NO_SIZE, 2.0)],
     keep_top_p: [(sample(p=bad), f"top_p .* at most 1, got {bad}") for bad in (0, -0.1, 1.5, NAN)],
-    keep_min_p: [(sample(p=bad), f"min_p must be between 0 and 1, got {bad}") for bad in (-0.1, 1.5, NAN)],
+    keep_min_p: [(sample(p=bad), f"min_p must be at least 0 and at most 1, got {bad}") for bad in (-0.1, 1.5, NAN)],
     sampling_probabilities: [
         *[(sample(temperature=bad), f"temperature .* got {bad}") for bad in (0, -1.0, NAN, 1e-40)],
         (sample(top_k=0), "top_k .* got 0"),
@@ -422,11 +445,9 @@ CASES = {
         (sample(min_p=1.5), "min_p .* got 1.5"),
     ],
     most_likely: [(sample(n=bad), f"n must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
-    # decoding.py
+    # generation/
     log_probabilities: [(of(torch.tensor([[1.0, bad, 2.0]])), "not finite", FloatingPointError) for bad in (NAN, INF)],
-    # beam_search.py
     beam_search: [(lambda f, w: next(f(w.model, [99], 3, 2)), "token id 99")],  # its caller has checked the rest
-    # speculation.py
     speculate: [
         *[(ahead(max_ngram=bad), f"max_ngram must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
         *[(ahead(draft_length=bad), f"draft_length must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
@@ -436,7 +457,6 @@ CASES = {
         (ahead(max_new_tokens=1.5), "max_new_tokens .*1.5"),
         (ahead(stop_tokens=[10]), "stop_tokens .*10"),
     ],
-    # generation.py
     Settings: [
         (of(min_p=0.1), "need do_sample=True"),
         *[(of(num_beams=bad), f"num_beams must be an integer of at least 1, got {bad!r}") for bad in (*NO_SIZE, True)],
@@ -450,20 +470,25 @@ CASES = {
         (of(do_sample=True, top_k=True), "top_k .*True"),
         (of(beams=3), "beams", TypeError),
     ],
-    Settings.stop_ids: [
-        (lambda f, w, bad=bad: f(Settings(stop_tokens=bad), w.model.config), "stop_tokens must be ids in 0..9")
-        for bad in ([10], [-1], [3, 99])
+    Settings.stopping: [
+        *[
+            (lambda f, w, bad=bad: f(Settings(stop_tokens=bad), w.model, 3), "stop_tokens must be ids in 0..9")
+            for bad in ([10], [-1], [3, 99], [3, True], "3", 3, [3, None])
+        ],
+        *[
+            (lambda f, w, bad=bad: f(Settings(), w.model, bad), f"max_new_tokens .* at least 0, got {bad!r}")
+            for bad in (-1, 1.5, NAN, "3", None, True)
+        ],
     ],
     row_seeds: [
         *[(of([[1], [2]], bad), "seed must be .* one for each prompt, got") for bad in ([1], [1, 2, 3], [])],
         *[(of([[1], [2]], bad), "seed must be") for bad in (1.5, NAN, 2**63, [1, 2**63], [1, 1.5], [1, None])],
     ],
     check_prompts: [
-        (lambda f, w: f([], w.model.config), "prompts is empty"),
-        (lambda f, w: f([[1], []], w.model.config), "prompt 1 is empty"),
-        (lambda f, w: f([[1] * 7], w.model.config), "prompt 0 has 7 tokens.*n_positions=6"),
+        (lambda f, w: f([], w.model), "prompts is empty"),
+        (lambda f, w: f([[1], []], w.model), "prompt 1 is empty"),
+        (lambda f, w: f([[1] * 7], w.model), "prompt 0 has 7 tokens.*n_positions=6"),
     ],
-    check_max_new_tokens: [(of(bad), f"max_new_tokens .*got {bad!r}") for bad in (-1, 1.5, NAN, "3", None)],
     generate_details: [
         (continue_(num_beams=0), "num_beams .*0"),
         (continue_(prompts=[[10]]), "token id 10 of prompt 0"),
@@ -495,10 +520,10 @@ CASES = {
         (continue_(stop_tokens=5), "stop_tokens must be ids .* got 5"),
         (continue_(do_sample="no"), "do_sample must be True or False, got 'no'"),
         (continue_(use_cache=1), "use_cache must be True or False, got 1"),
-        (draw(top_p="0.5"), "top_p must be a number, got '0.5'"),
-        (draw(temperature=None), "temperature must be a number, got None"),
+        (draw(top_p="0.5"), "top_p must be a finite number, got '0.5'"),
+        (draw(temperature=None), "temperature must be a finite number, got None"),
         (continue_(temperature=0), "temperature.*do_sample=True"),
-        (draw(temperature=1e-40), "temperature .* at least 1e-30 and finite, got 1e-40"),
+        (draw(temperature=1e-40), "temperature must be at least 1e-30, got 1e-40"),
         *[(draw(top_k=bad), f"top_k must be an integer of at least 1, got {bad!r}") for bad in (1.5, "3", -1)],
         (draw(top_p=NAN), "top_p .* got nan"),
         *[(draw(seed=bad), f"seed must be .*got {bad!r}") for bad in (1.5, "a", NAN, 2**64)],
@@ -513,14 +538,14 @@ CASES = {
         (of(a_model, [1], 3, do_sample=True, seed=1.5), "seed .*1.5"),
         (of(a_model, [1], 2.5), "max_new_tokens .*2.5"),
     ],
-    # perplexity.py
+    # perplexity/
     sliding_windows: [
         (windows(n_tokens=-5), "-5 tokens"),
         *[
             (windows(window=bad), f"window must be an integer of at least 2, got {bad!r}")
             for bad in (4.0, NAN, INF, "4")
         ],
-        *[(windows(stride=bad), f"stride must be between 1 and window=4, got {bad}") for bad in (-1, NAN)],
+        *[(windows(stride=bad), f"stride must be an integer from 1 to 4, got {bad}") for bad in (-1, NAN)],
     ],
     score: [
         (measure(tokens=[1.5, 2.5]), "tokens must be one row of integer ids, got torch.float32"),
@@ -531,7 +556,7 @@ CASES = {
         (measure(tokens=[1, -1]), "token id -1 .*column 1"),
         (measure(window=0), "window .* at least 2, got 0"),
         *[(measure(window=bad), f"window must be an integer .* got {bad}") for bad in (2.5, NAN)],
-        (measure(stride=NAN), "stride must be between 1 and window=6, got nan"),
+        (measure(stride=NAN), "stride must be an integer from 1 to 6, got nan"),
         *[(measure(batch_size=bad), f"batch_size must be an integer .* got {bad!r}") for bad in (-1, 1.5, NAN, "2")],
     ],
     Scores.word_perplexity: [
@@ -546,7 +571,7 @@ CASES = {
         (read(attention_mask=torch.ones(1, 3)), r"attention_mask .*got \(1, 3\)"),
         (read(position_ids=ids([5, 6])), "position id 6"),
     ],
-    # tokenizer.py
+    # tokenizer/
     Tokenizer: [
         (of({}, []), "lacks 256 of the 256"),
         (lambda f, w: f(w.tokenizer.vocabulary | {"zz": 999}, []), "ids of a vocabulary of 259 tokens must be 0..258"),
@@ -554,16 +579,16 @@ CASES = {
         (lambda f, w: f(w.tokenizer.vocabulary, [("s", "q")]), "merge 1, 's' [+] 'q', needs token 'sq'"),
     ],
     Tokenizer.decode: [
-        (lambda f, w: f(w.tokenizer, [NAN]), "token id nan is outside 0..257"),
-        (lambda f, w: f(w.tokenizer, np.array([3, 258])), "token id 258 is outside 0..257"),
+        (lambda f, w: f(w.tokenizer, [NAN]), "token id must be an integer from 0 to 257, got nan"),
+        (lambda f, w: f(w.tokenizer, np.array([3, 258])), "token id must be an integer from 0 to 257, got"),
     ],
     Tokenizer.train: [
-        (of(["a"], -1), "vocab_size must be at least 257.*got -1"),
+        (of(["a"], -1), "vocab_size must be an integer of at least 257, got -1"),
         (of("one string", 300), "texts must be several strings.*got one"),
     ],
     Tokenizer.load: [(of("whole.npy"), "no tokenizer in whole.npy: expected vocab.json", FileNotFoundError)],
     Tokenizer.save: [(lambda f, w: f(w.tokenizer, "whole.npy"), "whole.npy", FileExistsError)],
-    # pretrained.py
+    # checkpoints/
     find_checkpoint: [
         *[(of(bad), f"no model {str(bad)!r}: not a folder", CheckpointError) for bad in (None, 5)],
         (of("whole.npy"), "no model 'whole.npy'", CheckpointError),
@@ -575,7 +600,10 @@ CASES = {
     load_tokenizer: [(of("whole.npy"), "no model 'whole.npy'", CheckpointError)],
     read_config: [(of(Path("model/nothing.json")), "nothing.json cannot be read", CheckpointError)],
     plain_names: [
-        (of({"ln_f.bias": None, "transformer.ln_f.bias": None}, "a file"), "a file: .*ln_f.bias is there twice")
+        (
+            of({"ln_f.bias": None, "transformer.ln_f.bias": None}, NAMES["gpt2"], "a file"),
+            "a file: .*ln_f.bias is there twice",
+        )
     ],
     from_hugging_face: [
         (from_checkpoint(n_layer=3), "tensor h.2.ln_1.weight is missing", CheckpointError),
@@ -586,7 +614,7 @@ CASES = {
         (of(a_model, "whole.npy"), "whole.npy", FileExistsError),
         (lambda f, w: f(w.model, "new/folder", w.tokenizer), "tokenizer has 258 ids.*only vocab_size=10"),
     ],
-    # data.py
+    # data/
     read_text: [
         (of("nothing.txt"), "nothing.txt", FileNotFoundError),
         (of("model"), "model", IsADirectoryError),
@@ -616,7 +644,6 @@ CASES = {
         (of("floats.npy"), "floats.npy must be a row of integer ids, got float64"),
         (of("square.npy"), r"square.npy must be a row of integer ids, got int64 \(2, 2\)"),
     ],
-    check_integer: [(of("n", bad, 1), f"n must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
     check_tokens: [(of("text", TEXT, 61), "text has 60 tokens, one row needs context=61")],
     batch_at: [
         *[
@@ -628,7 +655,7 @@ CASES = {
         (batches(tokens=TEXT + 0.5), "tokens must be a row of integer ids, got float64"),
         (batches(tokens=TEXT.reshape(30, 2)), r"tokens must be a row of integer ids, got int64 \(30, 2\)"),
     ],
-    # train.py
+    # train/
     TrainConfig: [
         *[
             (settings(**{name: bad}), f"{name} must be an integer of at least 1, got {bad!r}")
@@ -637,11 +664,11 @@ CASES = {
         ],
         *[(settings(context=bad), f"context must be an integer of at least 2, got {bad!r}") for bad in (1.5, NAN)],
         *[(settings(warmup_steps=bad), f"warmup_steps .* at least 0, got {bad}") for bad in (-1, 1.5, NAN)],
-        *[(settings(seed=bad), f"seed .* at least 0, got {bad!r}") for bad in (-1, 1.5, "a", None)],
+        *[(settings(seed=bad), f"seed must be .*, got {bad!r}") for bad in (-1, 1.5, "a", None, 2**62, True)],
         *[(settings(learning_rate=bad), f"learning_rate .*got {bad}") for bad in (0, NAN, INF)],
         *[(settings(final_learning_rate=bad), f"final_learning_rate .*got {bad}") for bad in (-1, NAN, INF)],
         *[(settings(weight_decay=bad), f"weight_decay .*got {bad}") for bad in (NAN, INF)],
-        (settings(clip=NAN), "clip must be positive, got nan"),
+        (settings(clip=NAN), "clip must be above 0, got nan"),
         *[
             (settings(betas=bad), "betas must be two numbers of at least 0 and below 1, got")
             for bad in ((0.9,), (0.9, 1.0), (-0.1, 0.9), (NAN, 0.9), (0.9, 0.9, 0.9))
@@ -668,8 +695,8 @@ CASES = {
         (repeat(vocab_size=1000), "token id .* is outside 0..9"),
         (repeat(length=4), "position id 7 .*n_positions=6"),
     ],
-    # verify.py
-    compare: [(of(small_model().half(), "model"), "float64 or float32 model, got torch.float16")],
+    # compare/
+    verify: [(of(small_model().half(), "model"), "float64 or float32 model, got torch.float16")],
 }
 
 
@@ -714,7 +741,7 @@ def test_the_usual_arguments_are_fine():
         (next_token_loss, predict()),
         (GPT2Config, config()),
         (KVCache, new_cache()),
-        (KVCache.append, append()),
+        (LayerCache.append, append()),
         (sampling_probabilities, sample()),
         (penalize_repetition, sample(texts=[[1], [2]], penalty=2.0)),
         (forbid_repeated_ngrams, sample(texts=[[1], [2]], n=2)),
@@ -745,54 +772,68 @@ def test_the_usual_arguments_are_fine():
 # Public, and not in the table: their own tests show what they refuse, their caller has checked what they are called
 # with, or torch and Python themselves name what is wrong.
 LEFT_OUT = {
-    "gelu_tanh",
-    "MLP",
-    "MLP.forward",
-    "Block",
-    "Block.forward",
-    "GPT2.logits",
-    "position_ids_for",
-    "initialize",
-    "eval_mode",
-    "Step",
-    "next_logits",
-    "reader",
-    "decode",
+    "Aggregation",
     "Beam",
     "Beams",
-    "Generation",
-    "begin",
-    "add_step",
-    "Settings.process",
-    "Settings.chooser",
-    "find_draft",
-    "Window",
-    "Scores",
-    "Aggregation",
-    "positions_in_segments",
-    "segment_ids_of",
-    "Tokenizer.labels",
-    "accumulate",
-    "targets_of",
-    "on_disk",
-    "candidates",
-    "Trace",
-    "Tokenizer.encode",
-    "Tokenizer.decode_stream",
-    "check_layers",
-    "download",
-    "settings",
-    "to_hugging_face",
-    "config_json",
+    "Block",
+    "Block.forward",
+    "Difference",
     "Document",
-    "is_held_out",
-    "hold_out_tail",
-    "Record",
-    "learning_rate_at",
-    "decay_groups",
-    "write_history",
-    "Comparison",
+    "GPT2.logits",
+    "Generation",
+    "Generation.add",
+    "LanguageModelLoss",
+    "LanguageModelLoss.forward",
+    "LayerCache",
+    "MultiHeadAttention.keys_values",
+    "Processor",
+    "Run",
+    "Run.record",
+    "Scores",
+    "Settings.chooser",
+    "Settings.process",
+    "Step",
+    "Tokenizer.decode_stream",
+    "Tokenizer.encode",
+    "Tokenizer.pieces",
+    "Trace",
+    "Window",
+    "add_step",
+    "all_finite",
+    "at_least_float32",
+    "attention_function",
+    "begin",
+    "candidates",
+    "check_layers",
+    "check_reduction",
+    "config_json",
+    "counted_targets",
+    "decode",
+    "download",
+    "find_draft",
     "first_layer",
+    "formula",
+    "has_plain_head",
+    "head_weight",
+    "hold_out_tail",
+    "initialize",
+    "is_held_out",
+    "is_ours",
+    "loss_of_hidden",
+    "merge_word",
+    "merge_word_simply",
+    "model_type",
+    "next_logits",
+    "on_disk",
+    "position_ids_for",
+    "positions_in_segments",
+    "process",
+    "reader",
+    "repeat_key_heads",
+    "segment_ids_of",
+    "settings",
+    "targets_of",
+    "to_hugging_face",
     "verdict",
 }
 
@@ -813,7 +854,16 @@ def public(module) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("module", sorted({function.__module__ for function in CASES}))
+# The checks themselves are tested in test_checks.py.
+MODULES = sorted({function.__module__ for function in CASES} - {"minigpt._checks", "minigpt._files"})
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_public_function_is_in_the_table(module):
     missing = public(importlib.import_module(module)) - {function.__qualname__ for function in CASES}
     assert not missing - LEFT_OUT, "add bad arguments of these to CASES, or name them in LEFT_OUT"
+
+
+def test_nothing_is_left_out_that_is_not_there():
+    there = {name for module in MODULES for name in public(importlib.import_module(module))}
+    assert there >= LEFT_OUT, f"no longer there: {sorted(LEFT_OUT - there)}"

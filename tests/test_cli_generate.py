@@ -158,10 +158,28 @@ def test_why_a_text_ends_is_said(capsys):
     assert "ended by: context" in run(capsys, "generate", "Return the", "--max-new-tokens", 900)[2]
 
 
+@pytest.mark.parametrize("way", [[], ["--prompt-lookup"], ["--json"]], ids=str)
+def test_a_stop_token_in_the_last_allowed_place_is_the_reason(capsys, monkeypatch, way):
+    """It was called "length" once: the text is as long as was allowed, and it has come to its end."""
+    load = command.load
+
+    def ends_early(options):
+        model, tokenizer = load(options)
+        [answer] = generate(model, [tokenizer.encode("Return the")], 3, stop_tokens=[])
+        assert answer[-1] not in answer[:-1]
+        object.__setattr__(model.config, "eos_token_id", answer[-1])
+        return model, tokenizer
+
+    monkeypatch.setattr(command, "load", ends_early)
+    for n, reason in [(2, "length"), (3, "stop token"), (9, "stop token")]:
+        _, out, err = run(capsys, "generate", "Return the", "--max-new-tokens", n, *way)
+        assert f"ended by: {reason}" in err or json.loads(out)["stop_reason"] == reason
+
+
 def test_a_part_of_a_character_is_shown_as_its_bytes(capsys):
     out = run(capsys, "generate", "春", "--max-new-tokens", 2, "--show-probabilities", "--top-k", 2)[1]
     assert "\ufffd" not in out.splitlines()[-1] and " 0.00%" not in out
-    assert load_tokenizer("tiny").labels(load_tokenizer("tiny").encode("a春")) == ["a", "<E6>", "<98>", "<A5>"]
+    assert load_tokenizer("tiny").pieces(load_tokenizer("tiny").encode("a春")) == ["a", "<E6>", "<98>", "<A5>"]
 
 
 def test_no_half_characters_in_a_stream(capsys, monkeypatch):

@@ -13,8 +13,7 @@ from oracle import pair
 from minigpt import load_tokenizer
 from minigpt.commands import perplexity as command
 from minigpt.data import dataset_text
-from minigpt.perplexity import AGGREGATIONS, PUBLISHED, Scores, Window, published, score, sliding_windows
-from minigpt.perplexity.published import detokenize
+from minigpt.perplexity import AGGREGATIONS, PUBLISHED, Scores, Window, detokenize, published, score, sliding_windows
 from minigpt.plots import perplexity as perplexity_plots
 
 TEXT = "Return the number of items in the list.\n" * 60
@@ -134,7 +133,7 @@ def test_published_numbers_stand_beside_what_is_measured(capsys, monkeypatch):
         return Scores(nll, windows)
 
     monkeypatch.setattr(command, "score", ledger)
-    code, out, _ = run(capsys, "perplexity", "--preset", "all", "--json")
+    code, out, _ = run(capsys, "perplexity", "--published", "all", "--json")
     rows = {row["name"]: row for row in map(json.loads, out.splitlines())}
     assert code == 0 and len(rows) == len(PUBLISHED) and set(asked) == {"gpt2"} and len(asked) == 3
     assert {name for name, row in rows.items() if row["measured"] is not None} == {
@@ -149,11 +148,11 @@ def test_published_numbers_stand_beside_what_is_measured(capsys, monkeypatch):
     assert rows["paper-gpt2"]["measured"] == paper.word_perplexity(400 * 7 + 1), "6 words and a line end each"
 
     asked.clear()
-    code, out, _ = run(capsys, "perplexity", "--preset", "seams-gpt2")
+    code, out, _ = run(capsys, "perplexity", "--published", "seams-gpt2")
     [line] = [line for line in out.splitlines() if line.startswith("seams-gpt2")]
     assert code == 0 and asked == ["gpt2"] and f"{rows['seams-gpt2']['measured']:.4f}" in line and "29.94" in line
     assert "lecture-gpt2" not in out
-    code, out, _ = run(capsys, "perplexity", "--preset", "all")
+    code, out, _ = run(capsys, "perplexity", "--published", "all")
     [blank] = [line for line in out.splitlines() if line.startswith("lecture-gpt2-medium ")]
     assert blank.split()[:5] == ["lecture-gpt2-medium", "gpt2-medium", "512", "window_mean_perplexity", "18.4739"]
     assert blank.split()[5:] == ["the", "lecture", "series"] and "gpt2-large" in out.splitlines()[-1]
@@ -163,7 +162,7 @@ def test_nothing_is_measured_where_no_weights_are(capsys, monkeypatch, tmp_path)
     monkeypatch.setenv("MINIGPT_WEIGHTS", str(tmp_path))
     if any(command.on_disk(p.model) for p in PUBLISHED):
         pytest.skip("OpenAI's weights are beside the package")
-    code, out, _ = run(capsys, "perplexity", "--preset", "all", "--json")
+    code, out, _ = run(capsys, "perplexity", "--published", "all", "--json")
     assert code == 0 and {json.loads(line)["measured"] for line in out.splitlines()} == {None}
 
 
@@ -227,9 +226,9 @@ def test_surprise_is_a_colour():
         ([], "--text"),
         (["--text", "{tmp}/fine.txt", "--dataset", "wikitext2"], "not allowed with"),
         (["--dataset", "wikitext2"], "pip install datasets"),
-        (["--preset", "lecture-gpt9"], "lecture-gpt9"),
-        (["--preset", "all", "--stride", "3"], "leave out --stride"),
-        (["--preset", "all", "--source", "gpt2"], "leave out --source"),
+        (["--published", "lecture-gpt9"], "lecture-gpt9"),
+        (["--published", "all", "--stride", "3"], "leave out --stride"),
+        (["--published", "all", "--source", "gpt2"], "leave out --source"),
         (["--text", "{tmp}/fine.txt", "--stride", "0"], "stride"),
         (["--text", "{tmp}/fine.txt", "--dtype", "int8"], "int8"),
         (["--text", "{tmp}/fine.txt", "--plot", "{tmp}/no/where.png"], "where.png cannot be written"),

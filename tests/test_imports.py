@@ -117,7 +117,7 @@ def test_no_file_imports_from_a_later_layer_or_in_a_circle():
             "minigpt.fast.one_token imports minigpt.perplexity.sco",
         ),
         ("attention", "from .loss import log_softmax", "in a circle: minigpt.attention, minigpt.loss"),
-        ("generation.processors", "from . import beams", "in a circle: minigpt.generation.beams, minigpt.generation."),
+        ("generation.stopping", "from . import beams", "in a circle: minigpt.generation.beams, minigpt.generation."),
         ("generation.settings", "from . import generate", "in a circle: minigpt.generation"),
     ],
 )

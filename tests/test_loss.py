@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minigpt.loss import cross_entropy, linear_cross_entropy, log_softmax, next_token_loss, next_token_targets
+from minigpt.fast import linear_cross_entropy
+from minigpt.loss import cross_entropy, log_softmax, next_token_loss, next_token_targets
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_the_registry_is_large_and_its_names_are_different():
 def test_the_package_is_itself_again_afterwards():
     import minigpt.models.gpt2
 
-    before = minigpt.gpt2
+    before = minigpt.models.gpt2
     with switched_on(MUTANTS[0]):
         import minigpt.attention as mutated
 

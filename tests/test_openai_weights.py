@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from minigpt import generate, load_model, load_tokenizer
-from minigpt.checkpoints.find import HUB_NAMES, weight_folders
+from minigpt.checkpoints import HUB_NAMES
+from minigpt.checkpoints.find import weight_folders
 from minigpt.perplexity import score
 
 pytestmark = pytest.mark.pretrained

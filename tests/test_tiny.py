@@ -10,8 +10,8 @@ import pytest
 
 from minigpt.data import documentation_corpus, encode_documents
 from minigpt.perplexity import score
+from minigpt.train import induction_gap
 from minigpt.train.baselines import kneser_ney_nll, primed_lzma_bytes
-from minigpt.train.held_out import induction_gap
 
 CARD = (Path(__file__).parent.parent / "weights" / "README.md").read_text(encoding="utf-8")
 

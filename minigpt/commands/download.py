@@ -1,6 +1,6 @@
 """python -m minigpt download NAME"""
 
-from ..checkpoints.find import download
+from ..checkpoints import download
 from .options import not_empty
 
 NAME, HELP = "download", "Fetch a model from the Hugging Face hub (mirrors: set HF_ENDPOINT)"

@@ -2,15 +2,17 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-from ..data.texts import decode_text, read_text
+from .._checks import integer
+from .._files import decode_text, read_text
 from ..generation import Generation, generate_details, steps, stream
+from ..generation.api import add_step, begin
 from ..generation.drafts import speculate
 from ..generation.processors import most_likely
-from ..generation.settings import Settings, add_step, begin, check_max_new_tokens, check_prompts, row_seeds
+from ..generation.settings import Settings, check_prompts, row_seeds
 from ..tokenizer import Tokenizer
 from .options import add_device, add_dtype, add_json, add_source, load, not_empty, positive, print_json, seed
 
@@ -64,15 +66,15 @@ def run(options) -> int:
     if options.show_probabilities and (options.num_beams or 1) > 1:
         raise ValueError("--show-probabilities shows a choice at a time; a beam search makes none before its end")
     Settings(**settings)  # refuses what is wrong before a model is loaded
-    check_max_new_tokens(options.max_new_tokens)
+    integer("max_new_tokens", options.max_new_tokens, 0)
     model, tokenizer = load(options)
     texts = [text for text in texts for _ in range(options.samples)]
-    prompts = check_prompts([tokenizer.encode(text) for text in texts], model.config)
+    prompts = check_prompts([tokenizer.encode(text) for text in texts], model)
     if one and not (options.json or options.show_probabilities or options.num_beams):
         write = speculate if options.prompt_lookup else stream
         new = write(model, prompts[0], options.max_new_tokens, **settings)
-        room = model.config.n_positions - len(prompts[0])
-        return write_live(texts[0], new, tokenizer, options.max_new_tokens, room)
+        stopping = Settings(**settings).stopping(model, options.max_new_tokens)
+        return write_live(texts[0], new, tokenizer, lambda n, token: stopping.reason(len(prompts[0]), n, token))
     return write_batches(options, texts, prompts, settings, model, tokenizer)
 
 
@@ -109,13 +111,17 @@ def settings_of(options) -> dict:
     return settings
 
 
-def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, max_new_tokens: int, room: int) -> int:
-    """Print each character as soon as it is complete. Ctrl-C ends it, and keeps what is there."""
-    n_tokens = 0
+def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, reason: Callable) -> int:
+    """Print each character as soon as it is complete. Ctrl-C ends it, and keeps what is there.
+
+    reason(number of new tokens, the newest) says why a text ends there.
+    """
+    n_tokens, token = 0, None
 
     def counted():
-        nonlocal n_tokens
-        for n_tokens, token in enumerate(new, start=1):  # noqa: B007
+        nonlocal n_tokens, token
+        for token in new:
+            n_tokens += 1
             yield token
 
     start, code = time.perf_counter(), 0
@@ -126,8 +132,7 @@ def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, max_new_toke
     except KeyboardInterrupt:
         code = 130
     print()
-    end = "length" if n_tokens == max_new_tokens else "context" if n_tokens == room else "stop token"
-    report_speed(n_tokens, time.perf_counter() - start, "interrupted" if code else end)
+    report_speed(n_tokens, time.perf_counter() - start, "interrupted" if code else reason(n_tokens, token))
     return code
 
 
@@ -157,8 +162,8 @@ def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
             }
             if options.show_probabilities:
                 found["steps"] = [
-                    {"token": label, "probability": p, "likely": [(*tokenizer.labels([t]), q) for t, q in likely]}
-                    for label, (p, likely) in zip(tokenizer.labels(answer.new_tokens), table, strict=True)
+                    {"token": piece, "probability": p, "likely": [(*tokenizer.pieces([t]), q) for t, q in likely]}
+                    for piece, (p, likely) in zip(tokenizer.pieces(answer.new_tokens), table, strict=True)
                 ]
             print_json(found) if options.json else print_answer(found, alone=len(prompts) == 1)
         if interrupted:
@@ -169,7 +174,7 @@ def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
 
 def decode_batch(options, prompts, settings, model):
     """(generations, each one's table of likely tokens a step, whether Ctrl-C came)."""
-    answers: list[Generation] = begin(prompts, options.max_new_tokens, model.config)
+    answers: list[Generation] = begin(prompts, Settings(**settings).stopping(model, options.max_new_tokens))
     tables = [[] for _ in prompts]
     try:
         if options.num_beams:

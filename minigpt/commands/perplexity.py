@@ -2,13 +2,12 @@
 
 import csv
 
-from ..checkpoints import load_model, load_tokenizer
-from ..checkpoints.find import on_disk
+from .._files import read_text
+from ..checkpoints import load_model, load_tokenizer, on_disk
 from ..data import dataset_text
-from ..data.texts import read_text
-from ..perplexity import AGGREGATIONS, PUBLISHED, Scores, score
-from ..perplexity.published import wikitext_words
-from ..plots.perplexity import plot_measurement, surprise_in_colour
+from ..perplexity import AGGREGATIONS, PUBLISHED, Scores, score, wikitext_words
+from ..plots import plot_measurement
+from ..plots.perplexity import surprise_in_colour
 from .options import (
     DTYPES,
     add_device,
@@ -35,7 +34,7 @@ def add(parser) -> None:
     texts.add_argument("--dataset", choices=["wikitext2"], help="WikiText-2's test set, joined as the lecture does")
     names = [published.name for published in PUBLISHED]
     texts.add_argument(
-        "--preset",
+        "--published",
         choices=[*names, "all"],
         metavar="NAME",
         help=f"measure a published number with its settings: {', '.join(names)}; all = those whose weights are on disk",
@@ -60,8 +59,8 @@ def add(parser) -> None:
 
 
 def run(options) -> int:
-    if options.preset:
-        return run_preset(options)
+    if options.published:
+        return run_published(options)
     text = read_text(options.text) if options.text else dataset_text(options.dataset)
     check_picture(options.plot)
     check_writable(options.ledger)
@@ -76,10 +75,10 @@ def run(options) -> int:
     first = next(iter(ledgers.values()))
 
     if options.plot:
-        plot_measurement(ledgers, tokenizer.labels(ids[:TOKENS_IN_PLOT])).savefig(options.plot, dpi=110)
+        plot_measurement(ledgers, tokenizer.pieces(ids[:TOKENS_IN_PLOT])).savefig(options.plot, dpi=110)
     if options.ledger:
         write_ledger(options.ledger, ids, first, tokenizer)
-    tokens = tokenizer.labels(ids[: options.surprise or 0])
+    tokens = tokenizer.pieces(ids[: options.surprise or 0])
     if options.json:
         for row, scores in zip(rows, ledgers.values(), strict=True):
             nll = {"nll": list(zip(tokens, scores.nll.tolist(), strict=False))} if options.surprise else {}
@@ -135,19 +134,19 @@ def write_ledger(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
     with open(file, "w", newline="", encoding="utf-8") as sheet:
         writer = csv.writer(sheet)
         writer.writerow(["position", "id", "token", "nll", "window", "context"])
-        labels = tokenizer.labels(ids)
-        columns = zip(ids, labels, scores.nll, scores.window_index, scores.context_length, strict=True)
+        pieces = tokenizer.pieces(ids)
+        columns = zip(ids, pieces, scores.nll, scores.window_index, scores.context_length, strict=True)
         for position, (token, label, *scored) in enumerate(columns):
             writer.writerow([position, token, label, *(scored if scored[1] >= 0 else ["", "", ""])])
 
 
-def run_preset(options) -> int:
+def run_published(options) -> int:
     """Published numbers and, beside them, what is measured here with the same settings; blank where nothing was."""
     given = [name for name in ("window", "stride", "plot", "surprise", "ledger") if getattr(options, name) is not None]
     if given or options.source != "tiny":
-        raise ValueError(f"--preset brings its own settings; leave out --{given[0] if given else 'source'}")
-    shown = [p for p in PUBLISHED if options.preset in (p.name, "all")]
-    missing = {p.model for p in shown if options.preset == "all" and not on_disk(p.model)}
+        raise ValueError(f"--published brings its own settings; leave out --{given[0] if given else 'source'}")
+    shown = [p for p in PUBLISHED if options.published in (p.name, "all")]
+    missing = {p.model for p in shown if options.published == "all" and not on_disk(p.model)}
     measured = {}
     for published in (p for p in shown if p.model not in missing):
         text = published.text()

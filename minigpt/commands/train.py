@@ -4,77 +4,29 @@ import dataclasses
 import json
 import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from .._files import read_text
 from ..checkpoints import load_model, load_tokenizer, save_model
 from ..checkpoints.files import WEIGHTS_FILE
 from ..data import documentation_corpus, encode_documents, hold_out_tail, read_token_file, write_token_file
-from ..data.texts import read_text
 from ..generation import generate
 from ..models import GPT2, GPT2Config
 from ..perplexity import score
-from ..plots import attention as plots
+from ..plots import plot_losses
 from ..tokenizer import Tokenizer
-from ..train import Record, TrainConfig, train
+from ..train import RECIPES, Record, TrainConfig, check_lengths, induction_gap, steps_on_disk, train
 from ..train.baselines import kneser_ney_nll, primed_lzma_bytes
-from ..train.held_out import induction_gap
-from ..train.loop import check_lengths
 from ..train.processes import Group, local_device, process_group
-from ..train.snapshots import steps_on_disk
 from .options import add_device, device_of, not_empty, seed
 
 NAME, HELP = "train", "Train a tokenizer and a model on your own text"
 
 RUN_FILE = "run.json"  # what --resume needs to know
 TOKEN_FILES = ("train.npy", "held_out.npy")
-NO_DROPOUT = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A vocabulary, the shape of the model (fields of GPT2Config) and how to train it."""
-
-    vocab_size: int
-    shape: dict
-    config: TrainConfig
-    one_document_in: int = 1  # of the built-in corpus, every n-th document
-
-
-PRESETS = {
-    # Half a minute on a laptop: to see that everything works.
-    "smoke": Preset(
-        512,
-        dict(n_positions=64, n_embd=64, n_layer=2, n_head=4, **NO_DROPOUT),
-        TrainConfig(steps=150, batch_size=16, context=64, warmup_steps=10, evaluate_every=50),
-        one_document_in=20,
-    ),
-    # The model in weights/tiny. A tenth of the rows hold a passage twice, so that it learns to look back for it.
-    "tiny": Preset(
-        4096,
-        dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT),
-        TrainConfig(repeat_share=0.1),
-    ),
-    # GPT-2's own size on ten billion tokens (Brown et al. 2020, table 2.1, for the rates): days on one GPU.
-    "gpt2-124m": Preset(
-        50257,
-        dict(dataclasses.asdict(GPT2Config.preset("gpt2")), **NO_DROPOUT),
-        TrainConfig(
-            steps=19_073,
-            batch_size=512,
-            micro_batch_size=16,
-            context=1024,
-            learning_rate=6e-4,
-            final_learning_rate=6e-5,
-            warmup_steps=715,
-            betas=(0.9, 0.95),
-            evaluate_every=250,
-        ),
-    ),
-}
 
 
 def add(parser) -> None:
@@ -86,10 +38,12 @@ def add(parser) -> None:
         metavar="FILE",
         help="texts in UTF-8, in any language (default: the documentation installed here)",
     )
-    parser.add_argument("--preset", choices=list(PRESETS), help="size and length (default tiny)")
+    parser.add_argument(
+        "--recipe", choices=list(RECIPES), help="size of the model and length of the training (default tiny)"
+    )
     parser.add_argument("--init", type=not_empty, metavar="SOURCE", help="train this model further, with its tokenizer")
     parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, from its newest snapshot")
-    parser.add_argument("--steps", type=int, metavar="N", help="train for N steps instead of the preset's")
+    parser.add_argument("--steps", type=int, metavar="N", help="train for N steps instead of the recipe's")
     parser.add_argument("--seed", type=seed, metavar="SEED", help="of weights and batches (default 0)")
     fields = [field.name for field in (*dataclasses.fields(TrainConfig), *dataclasses.fields(GPT2Config))]
     parser.add_argument(
@@ -97,7 +51,7 @@ def add(parser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help=f"change the preset, for example n_layer=4 learning_rate=1e-3; names: {', '.join(fields)}",
+        help=f"change the recipe, for example n_layer=4 learning_rate=1e-3; names: {', '.join(fields)}",
     )
     parser.add_argument(
         "--baselines", action="store_true", help="at the end, what counting and compressing make of the held-out text"
@@ -121,7 +75,7 @@ def run(options) -> int:
 
 
 def check_resumable(options, directory: Path) -> None:
-    given = [name for name in ("text", "preset", "init", "steps", "seed") if getattr(options, name) is not None]
+    given = [name for name in ("text", "recipe", "init", "steps", "seed") if getattr(options, name) is not None]
     if given or options.set:
         raise ValueError(f"--resume goes on with the run as it was; leave out --{given[0] if given else 'set'}")
     if not (directory / RUN_FILE).is_file():
@@ -130,14 +84,14 @@ def check_resumable(options, directory: Path) -> None:
 
 def prepare(options, directory: Path) -> None:
     """Everything that can be wrong is found here; then the token files, the tokenizer and RUN_FILE are written."""
-    preset = PRESETS[options.preset or "tiny"]
+    recipe = RECIPES[options.recipe or "tiny"]
     changes = dict(parse_change(change) for change in options.set)
     changes |= {name: getattr(options, name) for name in ("steps", "seed") if getattr(options, name) is not None}
     own = {field.name for field in dataclasses.fields(TrainConfig)}
-    config = dataclasses.replace(preset.config, **{name: value for name, value in changes.items() if name in own})
-    shape = preset.shape | {name: value for name, value in changes.items() if name not in own}
-    vocab_size = shape.pop("vocab_size", preset.vocab_size)
-    GPT2Config(vocab_size=vocab_size, **shape)
+    config = dataclasses.replace(recipe.config, **{name: value for name, value in changes.items() if name in own})
+    size = recipe.size | {name: value for name, value in changes.items() if name not in own}
+    vocab_size = size.pop("vocab_size", recipe.vocab_size)
+    GPT2Config(vocab_size=vocab_size, **size)
 
     for file in (RUN_FILE, WEIGHTS_FILE):
         if (directory / file).exists():
@@ -149,19 +103,19 @@ def prepare(options, directory: Path) -> None:
         training, held_out = zip(*(hold_out_tail(read_text(file)) for file in options.text), strict=True)
     else:
         corpus = documentation_corpus()
-        training, held_out = ([document.text for document in part[:: preset.one_document_in]] for part in corpus)
+        training, held_out = ([document.text for document in part[:: recipe.one_document_in]] for part in corpus)
     if options.init:
         if changes.keys() - own:
-            raise ValueError(f"--init brings its own shape; leave out --set {sorted(changes.keys() - own)[0]}")
+            raise ValueError(f"--init brings its own size; leave out --set {sorted(changes.keys() - own)[0]}")
         model, tokenizer = load_model(options.init), load_tokenizer(options.init)
-        shape = {name: value for name, value in dataclasses.asdict(model.config).items() if name != "vocab_size"}
+        size = {name: value for name, value in dataclasses.asdict(model.config).items() if name != "vocab_size"}
         vocab_size = model.config.vocab_size
     else:
         tokenizer = Tokenizer.train(training, vocab_size)
         vocab_size = tokenizer.vocab_size
-        shape |= {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id}
-    if config.context > GPT2Config(vocab_size=vocab_size, **shape).n_positions:
-        raise ValueError(f"context={config.context} is longer than the model's n_positions={shape['n_positions']}")
+        size |= {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id}
+    if config.context > GPT2Config(vocab_size=vocab_size, **size).n_positions:
+        raise ValueError(f"context={config.context} is longer than the model's n_positions={size['n_positions']}")
     parts = [encode_documents(texts, tokenizer) for texts in (training, held_out)]
     check_lengths(*parts, config.context)
 
@@ -170,7 +124,7 @@ def prepare(options, directory: Path) -> None:
         write_token_file(part, directory / file)
     tokenizer.save(directory)
     run = {
-        "model": {"vocab_size": vocab_size, **shape},
+        "model": {"vocab_size": vocab_size, **size},
         "config": dataclasses.asdict(config),
         "init": options.init,
         "held_out_bytes": sum(len(text.encode()) for text in held_out),
@@ -216,7 +170,7 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool) 
 
     def keep(history: list[Record]) -> None:
         save_model(model, directory, tokenizer)
-        plots.plot_losses(history).savefig(directory / "loss.png", dpi=120)
+        plot_losses(history).savefig(directory / "loss.png", dpi=120)
         [sample] = generate(model, [held_out[:8].tolist()], 60, do_sample=True, temperature=0.8, seed=config.seed)
         with open(directory / "samples.txt", "a", encoding="utf-8") as file:
             file.write(f"--- step {history[-1].step}\n{tokenizer.decode(sample)}\n\n")
@@ -238,4 +192,4 @@ def print_baselines(directory: Path) -> None:
     nats = kneser_ney_nll(tokens, held_out, tokenizer.vocab_size).sum()
     print(f"Kneser-Ney, five tokens: {nats / math.log(2) / run['held_out_bytes']:.4f} bits per byte")
     texts = [[tokenizer.decode(part.tolist())] for part in (tokens, held_out)]
-    print(f"lzma behind the training text: {8 * primed_lzma_bytes(*texts) / run['held_out_bytes']:.4f} bits per byte")
+    print(f"lzma after the training text: {8 * primed_lzma_bytes(*texts) / run['held_out_bytes']:.4f} bits per byte")
