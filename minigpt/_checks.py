@@ -21,14 +21,16 @@ def integer(name: str, value, least: int | None = None, most: int | None = None)
 
 def token_ids(name: str, ids: Iterable) -> list[int]:
     """A row of ids, whatever it comes in: a list, a range, an array, a tensor."""
-    ids = ids if isinstance(ids, str | bytes) else list(ids)
-    if isinstance(ids, str | bytes) or not all(type(token) is int or is_integer(token) for token in ids):
+    ids = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str | bytes) else ids
+    if not isinstance(ids, list) or not all(type(token) is int or is_integer(token) for token in ids):
         raise ValueError(f"{name} must be a list of integer token ids, got {ids!r:.80}")
     return [index(token) for token in ids]
 
 
 def is_integer(value) -> bool:
     """Whether `integer` takes it, limits aside."""
+    if type(value) is int:
+        return True
     try:
         return not _is_bool(value) and index(value) is not None
     except TypeError:

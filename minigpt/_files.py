@@ -1,21 +1,52 @@
 """Reading text and JSON, and writing so that a file is there whole or as it was: said once for the whole package."""
 
+import codecs
 import json
 import os
+import re
 from pathlib import Path
 
 
 def read_text(file: str | Path) -> str:
-    """A text file in UTF-8, line ends left as they are. Raises ValueError that names the first byte that is not."""
+    """A text file in UTF-8, line ends left as they are, without a byte-order mark at its start.
+
+    Raises ValueError that names the first byte that is not UTF-8, the encoding that it looks like, and what to do.
+    """
     return decode_text(Path(file).read_bytes(), str(file))
 
 
 def decode_text(data: bytes, name: str) -> str:
-    """Bytes in UTF-8 -> text. Raises ValueError that says where `name` has a byte that is not."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}") from None
+    """Bytes in UTF-8 -> text, as `read_text`. name is what the error calls them."""
+    problem = None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        problem, encoding = "it begins with the mark of UTF-16", "UTF-16"
+    elif data[:4096].count(0) > len(data[:4096]) / 10:  # a text has no zeros; in UTF-16 every English letter has one
+        little = data[1:4096:2].count(0) >= data[:4096:2].count(0)
+        problem, encoding = f"byte 0x00 at offset {data.index(0)}", "UTF-16LE" if little else "UTF-16BE"
+    else:
+        try:
+            return data.decode("utf-8-sig")  # without the mark, if there is one
+        except UnicodeDecodeError as error:
+            place = error.start + (len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0)
+            problem, encoding = f"byte 0x{data[place]:02x} at offset {place}", _likely_encoding(data)
+    raise ValueError(
+        f"{name} is not UTF-8 text: {problem}. It looks like {encoding}; convert it, for example with "
+        f"iconv -f {encoding} -t UTF-8"
+    )
+
+
+def _likely_encoding(data: bytes) -> str:
+    """The Chinese one where the bytes make common Chinese characters, else the western one, in which all bytes do."""
+    for cut in range(4):  # the last character may be cut in half
+        try:
+            text = data[: len(data) - cut].decode("gb18030")
+        except UnicodeDecodeError:
+            continue
+        foreign = [character for character in text if ord(character) > 127]
+        chinese = re.findall(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", text)  # characters, and the marks between
+        if foreign and len(chinese) > 0.8 * len(foreign):
+            return "GB18030"  # GBK and GB2312 are parts of it
+    return "WINDOWS-1252"
 
 
 def read_json(file: str | Path) -> dict:
