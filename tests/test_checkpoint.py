@@ -218,7 +218,7 @@ def test_settings_that_leave_no_trace_in_the_shapes_are_noticed(field, value, fo
 def test_settings_that_change_no_number_may_be_edited(ours, folder):
     config = json.loads((folder / "config.json").read_text())
     assert config.keys() > NOT_SETTINGS
-    config |= {"attn_pdrop": 0.3, "eos_token_id": 1, "use_cache": False, "my_note": "hello"}
+    config |= {"attn_pdrop": 0.3, "eos_token_id": 1, "use_cache": False, "_my_note": "hello"}
     (folder / "config.json").write_text(json.dumps(config))
     assert load_model(folder).config.attn_pdrop == 0.3
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -232,3 +233,146 @@ def test_a_name_is_the_model_of_that_name_wherever_one_stands(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert load_model("tiny").config == tiny.config
     assert load_model("./tiny").config == load_model(Path("tiny")).config == ours.config
+
+
+# --- names of config.json --------------------------------------------------------------------------------------------
+
+ALIASES = {
+    "n_embd": "hidden_size",
+    "n_layer": "num_hidden_layers",
+    "n_head": "num_attention_heads",
+    "n_positions": "max_position_embeddings",
+}
+
+
+def rename_config(folder, *names, **added):
+    fields = json.loads((folder / "config.json").read_text())
+    fields = {ALIASES[name] if name in names else name: value for name, value in fields.items()}
+    (folder / "config.json").write_text(json.dumps(fields | added))
+
+
+@pytest.mark.parametrize("names", [*([name] for name in ALIASES), list(ALIASES)], ids=str)
+@torch.no_grad()
+def test_the_other_names_of_a_field_are_obeyed(tmp_path, names):
+    """Six heads or twelve leave no trace in the shapes: a name that is passed over is a wrong model."""
+    config = random_config(5, n_embd=24, n_head=6, n_layer=2, n_positions=20)
+    hugging_face(config, 5).save_pretrained(tmp_path)
+    rename_config(tmp_path, *names)
+    ours = load_model(tmp_path, dtype=torch.float64)
+    tokens = torch.randint(config.vocab_size, (2, 12), generator=torch.Generator().manual_seed(0))
+    assert [getattr(ours.config, name) for name in ALIASES] == [getattr(config, name) for name in ALIASES]
+    assert relative(ours(tokens), their_model(tmp_path)(tokens).logits) < 2e-13
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_two_names_with_two_values_are_refused_and_with_one_are_fine(folder, name):
+    value = json.loads((folder / "config.json").read_text())[name]
+    rename_config(folder, **{ALIASES[name]: value})
+    assert getattr(load_model(folder).config, name) == value
+    rename_config(folder, **{ALIASES[name]: value + 1})
+    with pytest.raises(
+        CheckpointError, match=f"config.json: {name} is {value} and {ALIASES[name]}, the same field, is"
+    ):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("quantization_config", {"bits": 4}),
+        ("pruned_heads", {"0": [1]}),
+        ("auto_map", {"AutoModel": "mine.py"}),
+        ("rope_theta", 10000.0),
+        ("sliding_window", 128),
+        ("is_encoder_decoder", True),
+        ("layer_norm_eps", 1e-3),
+        ("hidden_act", "relu"),
+        ("num_key_value_heads", 2),
+        ("my_note", "hello"),
+    ],
+)
+def test_a_field_that_cannot_be_obeyed_is_refused_by_name(folder, name, value):
+    edit_config(folder, **{name: value})
+    with pytest.raises(CheckpointError, match=f"config.json: {name} is .*, which this GPT2Config cannot obey"):
+        load_model(folder)
+    edit_config(folder, **{name: None})  # nothing is said
+    load_model(folder)
+
+
+def test_what_changes_no_number_is_passed_over(folder):
+    edit_config(
+        folder, n_ctx=7, summary_type="mean", use_cache=False, torch_dtype="float16", pad_token_id=3, _note="mine",
+        task_specific_params={"text-generation": {"do_sample": True}}, reorder_and_upcast_attn=True, top_k=50,
+        gradient_checkpointing=True, pruned_heads={}, is_encoder_decoder=False,
+    )  # fmt: skip
+    load_model(folder)
+
+
+# --- tied weights, either half ---------------------------------------------------------------------------------------
+
+
+def test_a_tied_matrix_under_the_heads_name_alone(folder):
+    """safetensors.torch.save_model keeps one of two equal names, and not always the embedding's."""
+    before = load_model(folder).state_dict()
+    edit(folder, lambda tensors: tensors.update({"lm_head.weight": tensors.pop("transformer.wte.weight")}))
+    after = load_model(folder).state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_what_safetensors_save_model_writes_loads(tmp_path):
+    from safetensors.torch import save_model as write
+
+    theirs = hugging_face(random_config(3, tie_word_embeddings=True), 3, torch.float32)
+    theirs.save_pretrained(tmp_path)
+    expected = load_model(tmp_path).state_dict()
+    write(theirs, str(tmp_path / "model.safetensors"))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in load_model(tmp_path).state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_head_that_was_only_rounded_is_the_embedding(folder, dtype):
+    before = load_model(folder).token_embedding.weight
+    edit(folder, lambda t: t.update({"lm_head.weight": t["transformer.wte.weight"].to(dtype)}))
+    assert torch.equal(load_model(folder).token_embedding.weight, before)  # the finer of the two is taken
+    edit(folder, lambda t: t["lm_head.weight"][0].add_(1.0))
+    with pytest.raises(CheckpointError, match="lm_head.weight differs from"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("kind", [["gpt2"], {}, 5, None])
+def test_a_model_type_that_is_no_name_is_refused(folder, kind):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_type": kind}))
+    with pytest.raises(CheckpointError, match="model_type"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["../mine", "/tmp/mine", "sub", "notes.md", ""])
+def test_a_header_cannot_name_other_files_to_be_deleted(folder, name):
+    """What a save has left to do is done when a model is loaded: it must not touch what no save has written."""
+    mine = folder.parent / "mine"
+    mine.write_text("mine")
+    (folder / "config.json.new").write_bytes(b"{}")
+    companions = {"config.json": hashlib.sha256(b"{}").hexdigest(), name: None}
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors, folder / "model.safetensors", metadata={"minigpt.companions": json.dumps(companions)})
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_model(folder)
+    assert mine.read_text() == "mine" and json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize("end", [5, [5], None])
+def test_the_end_of_text_of_a_generation_config_is_obeyed_as_in_transformers(folder, end):
+    """null names none: config.json counts here."""
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end, "do_sample": True}))
+    theirs = their_model(folder).generation_config.eos_token_id
+    config_end = json.loads((folder / "config.json").read_text())["eos_token_id"]
+    assert load_model(folder).end_tokens == ({5} if end else {config_end} - {None})
+    assert theirs == end
+
+
+@pytest.mark.parametrize("end", [[5, 7], "5", 1.5, []])
+def test_ends_of_text_that_no_config_holds_are_refused(folder, end):
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
+    with pytest.raises(CheckpointError, match="generation_config.json.*eos_token_id"):
+        load_model(folder)

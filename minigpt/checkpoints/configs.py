@@ -7,22 +7,73 @@ from ..models import MODELS
 from .files import CheckpointError, read_json
 from .names import NAMES
 
+# Fields of any config.json that change no number: what wrote it, what is printed, how text is generated.
+HARMLESS = {
+    "_name_or_path", "architectures", "model_type", "transformers_version", "dtype", "torch_dtype", "use_cache",
+    "output_hidden_states", "output_attentions", "return_dict", "use_return_dict", "torchscript", "use_bfloat16",
+    "gradient_checkpointing", "id2label", "label2id", "num_labels", "problem_type", "finetuning_task",
+    "task_specific_params", "tokenizer_class", "prefix", "pad_token_id", "sep_token_id", "decoder_start_token_id",
+    "is_decoder", "chunk_size_feed_forward", "output_past", "tf_legacy_loss", "tie_encoder_decoder",
+    "forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens", "bad_words_ids",
+    "do_sample", "early_stopping", "max_length", "min_length", "max_new_tokens", "num_beams", "num_beam_groups",
+    "num_return_sequences", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
+    "no_repeat_ngram_size", "diversity_penalty", "encoder_no_repeat_ngram_size", "remove_invalid_values",
+    "exponential_decay_length_penalty", "return_dict_in_generate", "output_scores", "attn_implementation",
+}  # fmt: skip
+NOTHING = (None, False, {}, [])  # what a field of which we know nothing may say
+
 
 def read_config(file: Path):
-    """The configuration that a config.json describes. Fields that change nothing here (dtype, caching, ...) are passed
-    over. Raises CheckpointError for another kind of model, and for values that make none."""
+    """The configuration that a config.json describes.
+
+    Every field is obeyed, or known to change no number here, or says nothing (null, false, empty). Raises
+    CheckpointError for any other, by name; for a field that is there under two names with two values; for another kind
+    of model; for values that make none.
+    """
     fields = read_json(file)
     kind = fields.get("model_type")
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         raise CheckpointError(f'{file}: expected "model_type": "{", ".join(MODELS)}", found {kind!r}')
     if fields.get("add_cross_attention"):
         raise CheckpointError(f"{file}: add_cross_attention is true, and this GPT-2 has no cross-attention layers")
-    _, config_class = MODELS[kind]
+    names, (_, config_class) = NAMES[kind], MODELS[kind]
     known = {field.name for field in dataclasses.fields(config_class)}
+    obeyed = {}
+    for name, value in fields.items():
+        own = names.ALIASES.get(name, name)
+        if own in known:
+            if own in obeyed and obeyed[own][1] != value:
+                other, before = obeyed[own]
+                raise CheckpointError(f"{file}: {other} is {before!r} and {name}, the same field, is {value!r}")
+            obeyed[own] = name, value
+        elif not (name in HARMLESS | names.HARMLESS or name.startswith("_") or _says_nothing(value)):
+            raise CheckpointError(f"{file}: {name} is {value!r}, which this {config_class.__name__} cannot obey")
     try:
-        return config_class(**{name: value for name, value in fields.items() if name in known})
+        return config_class(**{own: value for own, (_, value) in obeyed.items()})
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{file}: {error}") from None
+
+
+def obey_generation_config(config, file: Path):
+    """The configuration with the end of text that a generation_config.json names: transformers stops there, too.
+    One that names none leaves the configuration as it is.
+
+    Raises CheckpointError for several ends, of which a configuration holds one.
+    """
+    fields = read_json(file) if file.is_file() else {}
+    end = fields.get("eos_token_id")
+    if isinstance(end, list) and len(end) == 1:
+        end = end[0]
+    if end is None or end == config.eos_token_id:
+        return config
+    try:
+        return dataclasses.replace(config, eos_token_id=end)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{file}: {error}; keep one of them, or take the file away") from None
+
+
+def _says_nothing(value) -> bool:
+    return any(type(value) is type(nothing) and value == nothing for nothing in NOTHING)
 
 
 def model_type(config) -> str:

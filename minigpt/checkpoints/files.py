@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from .. import _files
 from .._files import force_to_disk
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-# What Hugging Face and training scripts leave behind, in the order of preference.
+GENERATION_FILE = "generation_config.json"  # how transformers generates, if not told otherwise
+# What Hugging Face and training scripts leave, in the order of preference.
 WEIGHTS_LAYOUTS = (WEIGHTS_FILE, "model.safetensors.index.json", "pytorch_model.bin")
 PENDING = ".new"  # a file of a save that is not complete yet
 CHECKSUMS, SETTINGS, COMPANIONS = "minigpt.sha256", "minigpt.settings", "minigpt.companions"  # in the header
@@ -102,6 +104,9 @@ def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
             content = content[wrapper]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise CheckpointError(f"{file}: expected a dictionary of tensors, found {_kind(content)}")
+    for name, tensor in content.items():
+        if not isinstance(name, str) or tensor.layout != torch.strided or tensor.is_meta:
+            raise CheckpointError(f"{file}: {name!r} is no plain tensor with a name, found {tensor.layout}")
     return content
 
 
@@ -178,12 +183,13 @@ def _header_json(file: Path, key: str, text: str) -> dict:
 
 
 def write_checkpoint(
-    directory: Path, tensors: dict[str, torch.Tensor], settings: dict, companions: dict[str, bytes]
+    directory: Path, tensors: dict[str, torch.Tensor], settings: dict, companions: dict[str, bytes | None]
 ) -> None:
     """Write model.safetensors and its companions (config.json, tokenizer files) so that the folder holds the old
     checkpoint or the new one at every moment, whatever happens: a full disk, a power cut, kill -9.
 
-    Companions are put aside as NAME.new; replacing the weights is the one step that counts; then the companions follow.
+    A companion without content (None) is to go. Companions are put aside as NAME.new; replacing the weights is the one
+    step that counts; then the companions follow.
     `finish_save` completes that last part for a save that died in between. Raises OSError when the disk refuses.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -191,12 +197,13 @@ def write_checkpoint(
         "format": "pt",
         CHECKSUMS: json.dumps({name: checksum(tensor) for name, tensor in tensors.items()}),
         SETTINGS: json.dumps(settings),
-        COMPANIONS: json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in companions.items()}),
+        COMPANIONS: json.dumps({name: _sum(content) for name, content in companions.items()}),
     }
     unfinished = directory / (WEIGHTS_FILE + PENDING)
-    pending = [directory / (name + PENDING) for name in companions]
+    contents = {directory / (name + PENDING): content for name, content in companions.items() if content is not None}
+    pending = list(contents)
     try:
-        for file, content in zip(pending, companions.values(), strict=True):
+        for file, content in contents.items():
             file.write_bytes(content)
         save_file(tensors, unfinished, metadata=header)
         unfinished.chmod(0o666 & ~_umask())  # save_file leaves it readable by its owner alone
@@ -218,7 +225,7 @@ def finish_save(directory: Path) -> None:
 
     Whatever else is called NAME.new belongs to a save that never counted and is left for the next one to overwrite.
     """
-    pending = [file for file in directory.glob("*" + PENDING) if file.name != WEIGHTS_FILE + PENDING]
+    pending = [f for f in directory.glob("*" + PENDING) if f.name != WEIGHTS_FILE + PENDING and f.is_file()]
     if not pending or not (directory / WEIGHTS_FILE).is_file():
         return
     try:
@@ -227,11 +234,21 @@ def finish_save(directory: Path) -> None:
     except SafetensorError:
         return  # reading the weights will say what is wrong with them
     expected = _header_json(directory / WEIGHTS_FILE, COMPANIONS, header.get(COMPANIONS, "{}"))
-    for file in pending:
-        place = file.with_suffix("")
-        if hashlib.sha256(file.read_bytes()).hexdigest() == expected.get(place.name):
-            os.replace(file, place)
+    if strange := sorted(name for name in expected if not re.fullmatch(r"[\w-]+\.(json|txt|bpe)", name)):
+        raise CheckpointError(f"{directory / WEIGHTS_FILE}: the header's {COMPANIONS} has {strange[0]!r}, no such file")
+    unfinished = [file for file in pending if _sum(file.read_bytes()) == expected.get(file.with_suffix("").name)]
+    if not unfinished:  # this save is complete; the user may have put other files there since
+        return
+    for name, written in expected.items():
+        if written is None:
+            (directory / name).unlink(missing_ok=True)
+    for file in unfinished:
+        os.replace(file, file.with_suffix(""))
     force_to_disk(directory)
+
+
+def _sum(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()
 
 
 def _umask() -> int:

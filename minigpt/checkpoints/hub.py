@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .files import CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_LAYOUTS, CheckpointError, weights_file
+from .files import CONFIG_FILE, GENERATION_FILE, WEIGHTS_FILE, WEIGHTS_LAYOUTS, CheckpointError, weights_file
 
 HUB_NAMES = {
     "gpt2": "openai-community/gpt2",
@@ -13,6 +13,8 @@ HUB_NAMES = {
 }
 
 WANTED = [CONFIG_FILE, WEIGHTS_FILE, "vocab.json", "merges.txt"]
+# What more may be there: how a tokenizer treats special tokens, where generation ends.
+OPTIONAL = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", GENERATION_FILE]
 SHARDS = ["model.safetensors.index.json", "model-*.safetensors"]
 
 
@@ -25,9 +27,9 @@ def fetch(name: str, folder: Path | None) -> Path:
     import httpx
     import huggingface_hub
 
-    repository = HUB_NAMES.get(name, name)
+    repository, patterns = HUB_NAMES.get(name, name), [*WANTED, *OPTIONAL, *SHARDS]
     try:
-        found = Path(huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=[*WANTED, *SHARDS]))
+        found = Path(huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=patterns))
         if not weights_file(found):  # a checkpoint from before safetensors
             huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=WEIGHTS_LAYOUTS[-1])
     except (OSError, ValueError, httpx.HTTPError, huggingface_hub.errors.HfHubHTTPError) as error:

@@ -7,8 +7,8 @@ from torch import nn
 
 from ..models import MODELS
 from ..tokenizer import Tokenizer
-from .configs import model_type, read_config, settings
-from .files import CONFIG_FILE, check_settings, finish_save, read_tensors, weights_file
+from .configs import model_type, obey_generation_config, read_config, settings
+from .files import CONFIG_FILE, GENERATION_FILE, check_settings, finish_save, read_tensors, weights_file
 from .find import candidates, find_checkpoint
 from .names import NAMES
 from .translate import check_layers, from_hugging_face
@@ -27,7 +27,7 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
         raise ValueError(f"dtype must be a floating point dtype such as torch.float32, got {dtype}")
     directory = find_checkpoint(source)
     finish_save(directory)
-    config = read_config(directory / CONFIG_FILE)
+    config = obey_generation_config(read_config(directory / CONFIG_FILE), directory / GENERATION_FILE)
     kind = model_type(config)
     names, (model_class, _) = NAMES[kind], MODELS[kind]
     file = weights_file(directory)

@@ -5,21 +5,23 @@ from pathlib import Path
 
 from torch import nn
 
-from ..tokenizer import Tokenizer
+from .._files import read_json
+from ..tokenizer import CONTRADICT, Tokenizer
 from .configs import config_json, model_type, settings
-from .files import CONFIG_FILE, write_checkpoint
+from .files import CONFIG_FILE, GENERATION_FILE, write_checkpoint
 from .names import NAMES
 from .translate import all_finite, to_hugging_face
 
 
 def save_model(model: nn.Module, directory: str | Path, tokenizer: Tokenizer | None = None) -> None:
-    """Write config.json and model.safetensors (and vocab.json, merges.txt) that `load_model` and transformers load.
+    """Write config.json and model.safetensors, and a tokenizer's files, that `load_model` and transformers load.
 
-    A save that fails or is killed leaves the checkpoint that was there. Raises ValueError for a model with a nan or inf
-    in its weights, which could not be loaded again, and for a tokenizer with more ids than the model's vocabulary;
-    OSError when the disk refuses.
+    What lies in the folder and says otherwise is taken away: another tokenizer's files where a tokenizer is given, a
+    generation_config.json with other ids. A save that fails or is killed leaves the checkpoint that was there. Raises
+    ValueError for a model with a nan or inf in its weights, which could not be loaded again, and for a tokenizer with
+    more ids than the model's vocabulary; OSError when the disk refuses.
     """
-    config = model.config
+    config, directory = model.config, Path(directory)
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
         ids = f"{tokenizer.vocab_size} ids"
         raise ValueError(f"the tokenizer has {ids}, the model's vocabulary only vocab_size={config.vocab_size}")
@@ -30,6 +32,18 @@ def save_model(model: nn.Module, directory: str | Path, tokenizer: Tokenizer | N
         CONFIG_FILE: (json.dumps(config_json(config, next(model.parameters()).dtype), indent=2) + "\n").encode()
     }
     if tokenizer is not None:
-        companions |= tokenizer.files()
+        companions |= tokenizer.files() | dict.fromkeys(CONTRADICT)
+    if (directory / GENERATION_FILE).is_file() and _says_otherwise(directory / GENERATION_FILE, config):
+        companions[GENERATION_FILE] = None
     tensors = to_hugging_face(model.state_dict(), NAMES[model_type(config)], config.n_layer)
-    write_checkpoint(Path(directory), tensors, settings(config), companions)
+    write_checkpoint(directory, tensors, settings(config), companions)
+
+
+def _says_otherwise(file: Path, config) -> bool:
+    """Whether a generation_config.json that is there belongs to a model with other ids, or cannot be read."""
+    try:
+        fields = read_json(file)
+    except (OSError, ValueError):
+        return True
+    ids = {name: getattr(config, name, None) for name in ("bos_token_id", "eos_token_id")}
+    return any(name in fields and fields[name] != id for name, id in ids.items())

@@ -49,9 +49,8 @@ def from_hugging_face(
     callers_own, tensors = tensors, plain_names(tensors, names, file)
     callers_own.clear()
     state = {}
-    tied_copy = tensors.pop(names.HEAD, None) if names.HEAD not in shapes else None
-    if tied_copy is not None and not torch.equal(tied_copy, tensors.get(names.TIED_TO, torch.empty(0))):
-        raise CheckpointError(f"{file}: {names.HEAD} differs from {names.TIED_TO}, but the config ties them")
+    if names.HEAD not in shapes and names.HEAD in tensors:
+        _take_tied_head(tensors, names, file)
     for theirs, ours, transpose in _table_rows(names, n_layer):
         tensor = tensors.pop(theirs, None)
         if ours is None or (ours == names.HEAD and ours not in shapes):
@@ -74,6 +73,18 @@ def from_hugging_face(
     if tensors:
         raise CheckpointError(f"{file}: unexpected tensor {sorted(tensors)[0]}, {len(tensors)} in all")
     return state
+
+
+def _take_tied_head(tensors: dict[str, torch.Tensor], names, file) -> None:
+    """Of a matrix that is there twice, or under the head's name only, leave it under the embedding's name. The two may
+    have been rounded differently: equal in the coarser type is equal."""
+    head = tensors.pop(names.HEAD)
+    embedding = tensors.setdefault(names.TIED_TO, head)
+    if not (head.is_floating_point() and embedding.is_floating_point()):
+        raise CheckpointError(f"{file}: {names.HEAD} holds {head.dtype}, {names.TIED_TO} {embedding.dtype}")
+    same = torch.equal(head.to(embedding.dtype), embedding) or torch.equal(head, embedding.to(head.dtype))
+    if not same:
+        raise CheckpointError(f"{file}: {names.HEAD} differs from {names.TIED_TO}, but the config ties them")
 
 
 def to_hugging_face(state: dict[str, torch.Tensor], names, n_layer: int) -> dict[str, torch.Tensor]:

@@ -34,5 +34,24 @@ NAME_TABLE = [
     ("lm_head.weight",           "lm_head.weight",                 False),  # only where the head is not tied
 ]  # fmt: skip
 
+# Other names of fields of config.json, which transformers takes, too.
+ALIASES = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
+}
+
+# Fields of config.json that change no number here: heads for other tasks, and an order of operations that rounds less.
+HARMLESS = {
+    "n_ctx",
+    "summary_type",
+    "summary_use_proj",
+    "summary_activation",
+    "summary_proj_to_labels",
+    "summary_first_dropout",
+    "reorder_and_upcast_attn",
+}
+
 # Fields of the config that change no number the model computes in eval mode.
 NOT_SETTINGS = {"resid_pdrop", "embd_pdrop", "attn_pdrop", "initializer_range", "bos_token_id", "eos_token_id"}
