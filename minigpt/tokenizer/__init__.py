@@ -1,5 +1,7 @@
 """Text <-> token ids."""
 
 from .bpe import Tokenizer
+from .files import CONTRADICT
+from .specials import END_OF_TEXT, SpecialToken
 
-__all__ = ["Tokenizer"]
+__all__ = ["CONTRADICT", "END_OF_TEXT", "SpecialToken", "Tokenizer"]

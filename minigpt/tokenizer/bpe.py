@@ -7,20 +7,20 @@ Every text is bytes and every byte is a token, so nothing is ever unknown.
 
 import codecs
 import heapq
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import regex
 from tqdm import tqdm
 
-from .._checks import integer
+from .._checks import flag, integer, token_ids
 from .._files import write_whole
-from .files import file_contents, find_files, read_merges, read_vocabulary
+from .files import CONTRADICT, file_contents, read_tokenizer
+from .learning import learn_merges
+from .specials import END_OF_TEXT, SpecialToken, split_at
 from .unicode16 import LETTER, NUMBER, OTHER
-
-END_OF_TEXT = "<|endoftext|>"
 
 # A word: an English contraction; letters, digits or other signs with one space in front; the rest of the white space,
 # whose last space is left to the next word.
@@ -95,20 +95,41 @@ BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(CHARACTER_
 class Tokenizer:
     """text <-> token ids. Make one with `load`, `train` or `minigpt.load_tokenizer`.
 
-    vocabulary maps each token, a string of byte characters, to its id; merges lists the pairs, best first. The
-    end-of-text token is matched as a whole wherever it stands in a text, as Hugging Face does.
+    vocabulary maps each token to its id, 0 ... n - 1: strings of byte characters, and the names of special tokens;
+    merges lists the pairs, best first. special_tokens are matched as a whole wherever they stand in a text, as Hugging
+    Face does: names or `SpecialToken`s, None = the end of text, if the vocabulary has it. eos_token is the name of the
+    one that ends a text. add_prefix_space, prefix and suffix: what some tokenizers put in front of a text, or after it.
 
     The classic example: in "low low lower" the pair (l, o) is merged first, then (lo, w), then (Ġ, low).
     """
 
-    def __init__(self, vocabulary: dict[str, int], merges: list[tuple[str, str]]):
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        merges: list[tuple[str, str]],
+        special_tokens: Iterable[str | SpecialToken] | None = None,
+        eos_token: str | None = END_OF_TEXT,
+        add_prefix_space: bool = False,
+        prefix: Iterable[int] = (),
+        suffix: Iterable[int] = (),
+    ):
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
         missing = [character for character in CHARACTER_OF_BYTE if character not in vocabulary]
         if missing:
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 byte tokens, {missing[0]!r} first")
+        if special_tokens is None:
+            special_tokens = [END_OF_TEXT] if END_OF_TEXT in vocabulary else []
+        tokens = [SpecialToken(token) if isinstance(token, str) else token for token in special_tokens]
+        for token in tokens:
+            if token.content not in vocabulary:
+                raise ValueError(f"special token {token.content!r} is not in the vocabulary")
         self.vocabulary, self.merges = vocabulary, merges
-        self.eos_id = vocabulary.get(END_OF_TEXT)
+        self.special_tokens = sorted(tokens, key=lambda token: vocabulary[token.content])
+        self.eos_token = eos_token if eos_token in vocabulary else None
+        self.eos_id = vocabulary.get(eos_token)
+        self.add_prefix_space = flag("add_prefix_space", add_prefix_space)
+        self.prefix, self.suffix = token_ids("prefix", prefix), token_ids("suffix", suffix)
         self._byte_ids = [vocabulary[character] for character in CHARACTER_OF_BYTE]
         self._merges_by_id: Merges = {}
         for rank, (left, right) in enumerate(merges):
@@ -117,32 +138,37 @@ class Tokenizer:
                     raise ValueError(f"merge {rank + 1}, {left!r} + {right!r}, needs token {token!r} in the vocabulary")
             self._merges_by_id[vocabulary[left], vocabulary[right]] = (rank, vocabulary[left + right])
         self._bytes = [b""] * len(vocabulary)
+        names = {token.content for token in tokens} | {END_OF_TEXT}
         for token, id in vocabulary.items():
-            self._bytes[id] = token.encode() if token == END_OF_TEXT else _to_bytes(token)
+            self._bytes[id] = token.encode() if token in names else _to_bytes(token)
         self._known_words: dict[str, list[int]] = {}
 
     @property
     def vocab_size(self) -> int:
         return len(self._bytes)
 
-    def encode(self, text: str) -> list[int]:
-        """The token ids of a text. Raises ValueError for a lone surrogate, which no file can contain."""
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"text has a lone surrogate {text[error.start]!r} at position {error.start}") from None
-        if self.eos_id is None:
-            return self._encode_plain(text)
-        first, *rest = text.split(END_OF_TEXT)
-        ids = self._encode_plain(first)
-        for part in rest:
-            ids += [self.eos_id, *self._encode_plain(part)]
-        return ids
+    def encode(self, text: str, special_tokens: bool = True) -> list[int]:
+        """The token ids of a text. special_tokens False takes their names for plain text: a text that somebody else has
+        written cannot end a document.
+
+        A character that is written as two surrogates is one character. Raises ValueError for half of one, which no file
+        can contain.
+        """
+        text = whole_characters(text)
+        matched = [token for token in self.special_tokens if special_tokens or not token.special]
+        ids = list(self.prefix)
+        for part in split_at(matched, text):
+            if isinstance(part, SpecialToken):
+                ids.append(self.vocabulary[part.content])
+            else:
+                ids += self._encode_plain(" " + part if self.add_prefix_space and not part.startswith(" ") else part)
+        return ids + self.suffix
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids. Bytes that are not UTF-8 (a character cut in half) become U+FFFD.
 
-        Raises ValueError for an id outside the vocabulary.
+        An id beyond the vocabulary, which a model with a larger one may choose, is shown as <|no token 50300|>. Raises
+        ValueError for a negative id, and for anything that is no integer.
         """
         return b"".join(self._bytes_of(id) for id in ids).decode("utf-8", errors="replace")
 
@@ -168,7 +194,8 @@ class Tokenizer:
             yield text
 
     def _bytes_of(self, id: int) -> bytes:
-        return self._bytes[integer("token id", id, 0, len(self._bytes) - 1)]
+        id = integer("token id", id, 0)
+        return self._bytes[id] if id < len(self._bytes) else f"<|no token {id}|>".encode()
 
     def _encode_plain(self, text: str) -> list[int]:
         ids = []
@@ -182,79 +209,75 @@ class Tokenizer:
         return ids
 
     @staticmethod
-    def train(texts: Iterable[str], vocab_size: int) -> "Tokenizer":
+    def train(texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (END_OF_TEXT,)) -> "Tokenizer":
         """Learn merges from texts: again and again, the most frequent pair of neighbours becomes a token.
 
-        The vocabulary is the 256 bytes, the merges in the order learned, and the end-of-text token last. Of equally
-        frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every word
-        is a single token. Raises ValueError for a vocab_size below 257 (256 bytes and the end of text), and for a
-        single string, whose texts would be its characters.
+        The vocabulary is the 256 bytes, the merges in the order learned, and the special tokens last, the first of
+        which ends a text. Where their names stand in the texts, these are cut, and nothing is learned of them. Of
+        equally frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every
+        word is a single token. Raises ValueError for a vocab_size without room for bytes and special tokens, for half a
+        surrogate pair in a text, and for a single string, whose texts would be its characters.
         """
         if isinstance(texts, str):
             raise ValueError("texts must be several strings, such as [text], got one string")
-        vocab_size = integer("vocab_size", vocab_size, 257)  # 256 bytes and the end of text
+        if isinstance(special_tokens, str) or len(set(special_tokens)) < len(special_tokens):
+            raise ValueError(f"special_tokens must be a list of different names, got {special_tokens!r}")
+        specials = [SpecialToken(name) for name in special_tokens]
+        vocab_size = integer("vocab_size", vocab_size, 256 + len(specials))
         word_counts = Counter()
         for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, delay=2, disable=None):
-            word_counts.update(WORDS.findall(text))
-        tokens = sorted(CHARACTER_OF_BYTE)
-        id_of_byte = {BYTE_OF_CHARACTER[character]: id for id, character in enumerate(tokens)}
-        words = [[id_of_byte[byte] for byte in word.encode()] for word in word_counts]
-        frequency = list(word_counts.values())
-
-        pair_count = Counter()
-        words_with = defaultdict(set)  # pair -> indices of the words it occurs in (or once did)
-        for index, word in enumerate(words):
-            for pair in pairwise(word):
-                pair_count[pair] += frequency[index]
-                words_with[pair].add(index)
-        queue = [(-count, pair) for pair, count in pair_count.items()]
-        heapq.heapify(queue)
-
-        merges = []
-        while len(tokens) < vocab_size - 1 and queue:
-            count, pair = heapq.heappop(queue)
-            if pair_count[pair] != -count:  # the count has changed since: put it back with the right one
-                if pair_count[pair] > 0:
-                    heapq.heappush(queue, (-pair_count[pair], pair))
-                continue
-            merged = len(tokens)
-            tokens.append(tokens[pair[0]] + tokens[pair[1]])
-            merges.append((tokens[pair[0]], tokens[pair[1]]))
-            grown = set()
-            for index in words_with.pop(pair):
-                for neighbours, change in _merge_everywhere(words[index], pair, merged):
-                    pair_count[neighbours] += change * frequency[index]
-                    if change > 0:
-                        words_with[neighbours].add(index)
-                        grown.add(neighbours)
-            del pair_count[pair]
-            for neighbours in grown:
-                heapq.heappush(queue, (-pair_count[neighbours], neighbours))
-        return Tokenizer({token: id for id, token in enumerate([*tokens, END_OF_TEXT])}, merges)
+            for part in split_at(specials, whole_characters(text)):
+                if isinstance(part, str):
+                    word_counts.update(WORDS.findall(part))
+        bytes_in_order = sorted(CHARACTER_OF_BYTE)
+        id_of_byte = {BYTE_OF_CHARACTER[character]: id for id, character in enumerate(bytes_in_order)}
+        words = {tuple(id_of_byte[byte] for byte in word.encode()): count for word, count in word_counts.items()}
+        tokens, merges = list(bytes_in_order), []
+        for left, right in learn_merges(words, 256, vocab_size - 256 - len(specials)):
+            merges.append((tokens[left], tokens[right]))
+            tokens.append(tokens[left] + tokens[right])
+        vocabulary = {token: id for id, token in enumerate([*tokens, *special_tokens])}
+        return Tokenizer(vocabulary, merges, specials, next(iter(special_tokens), None))
 
     @staticmethod
     def load(directory: str | Path) -> "Tokenizer":
-        """Read vocab.json and merges.txt (or OpenAI's encoder.json and vocab.bpe) from a folder.
+        """Read the tokenizer of a folder: tokenizer.json, or vocab.json and merges.txt (OpenAI's encoder.json and
+        vocab.bpe), with the special tokens that the files beside them name.
 
-        Raises FileNotFoundError when neither pair is there and ValueError when a file is not what its name says.
+        Raises FileNotFoundError when there is none and ValueError when a file is not what its name says.
         """
-        vocabulary_file, merges_file = find_files(Path(directory))
-        vocabulary, merges = read_vocabulary(vocabulary_file), read_merges(merges_file)
+        settings = read_tokenizer(Path(directory))
         try:
-            return Tokenizer(vocabulary, merges)
+            return Tokenizer(**settings)
         except ValueError as error:
-            raise ValueError(f"{vocabulary_file} and {merges_file.name}: {error}") from None
+            raise ValueError(f"the tokenizer in {directory}: {error}") from None
 
     def files(self) -> dict[str, bytes]:
-        """What `save` writes: vocab.json and merges.txt by name."""
-        return file_contents(self.vocabulary, self.merges)
+        """What `save` writes, by name."""
+        return file_contents(self)
 
     def save(self, directory: str | Path) -> None:
-        """Write vocab.json and merges.txt, which Hugging Face's tokenizers and transformers load."""
+        """Write the files that Hugging Face's tokenizers and transformers load; take away those that say otherwise."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in self.files().items():
             write_whole(directory / name, content)
+        for name in CONTRADICT:
+            (directory / name).unlink(missing_ok=True)
+
+
+def whole_characters(text: str) -> str:
+    """The text with every surrogate pair as the one character that it is. Raises ValueError for half a pair."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        pass
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        lone = regex.search(r"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]", text)
+        raise ValueError(f"text has a lone surrogate {lone[0]!r} at position {lone.start()}") from None
 
 
 def _to_bytes(token: str) -> bytes:
@@ -262,21 +285,3 @@ def _to_bytes(token: str) -> bytes:
         return bytes(BYTE_OF_CHARACTER[character] for character in token)
     except KeyError as error:
         raise ValueError(f"token {token!r} has {error.args[0]!r}, which stands for no byte") from None
-
-
-def _merge_everywhere(word: list[int], pair: tuple[int, int], merged: int) -> Iterator[tuple[tuple[int, int], int]]:
-    """Replace each occurrence of pair in word, in place; yield (pair of neighbours, -1 or +1) for every change."""
-    old = list(word)
-    word.clear()
-    position = 0
-    while position < len(old):
-        if tuple(old[position : position + 2]) == pair:
-            word.append(merged)
-            position += 2
-        else:
-            word.append(old[position])
-            position += 1
-    changes = Counter(pairwise(word))
-    changes.subtract(Counter(pairwise(old)))
-    del changes[pair]
-    return ((neighbours, change) for neighbours, change in changes.items() if change)

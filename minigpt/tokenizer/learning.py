@@ -1,0 +1,63 @@
+"""Which pairs to merge: learned from how often words occur (Sennrich et al. 2016, algorithm 1)."""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+
+def learn_merges(
+    word_counts: Mapping[tuple[int, ...], int], n_symbols: int, n_merges: int
+) -> Iterator[tuple[int, int]]:
+    """Up to n_merges pairs, each the most frequent pair of neighbours when it is merged, the smallest ids of equals.
+
+    word_counts has how often each word occurs, a row of symbols 0 ... n_symbols - 1. The k-th pair becomes symbol
+    n_symbols + k. Ends early when every word is a single symbol.
+    """
+    words, frequency = [list(word) for word in word_counts], list(word_counts.values())
+    pair_count = Counter()
+    words_with = defaultdict(set)  # pair -> indices of the words it occurs in (or once did)
+    for index, word in enumerate(words):
+        for pair in pairwise(word):
+            pair_count[pair] += frequency[index]
+            words_with[pair].add(index)
+    queue = [(-count, pair) for pair, count in pair_count.items()]
+    heapq.heapify(queue)
+
+    merged = n_symbols
+    while merged < n_symbols + n_merges and queue:
+        count, pair = heapq.heappop(queue)
+        if pair_count[pair] != -count:  # the count has changed since: put it back with the right one
+            if pair_count[pair] > 0:
+                heapq.heappush(queue, (-pair_count[pair], pair))
+            continue
+        yield pair
+        grown = set()
+        for index in words_with.pop(pair):
+            for neighbours, change in _merge_everywhere(words[index], pair, merged):
+                pair_count[neighbours] += change * frequency[index]
+                if change > 0:
+                    words_with[neighbours].add(index)
+                    grown.add(neighbours)
+        del pair_count[pair]
+        for neighbours in grown:
+            heapq.heappush(queue, (-pair_count[neighbours], neighbours))
+        merged += 1
+
+
+def _merge_everywhere(word: list[int], pair: tuple[int, int], merged: int) -> Iterator[tuple[tuple[int, int], int]]:
+    """Replace each occurrence of pair in word, in place; yield (pair of neighbours, -1 or +1) for every change."""
+    old = list(word)
+    word.clear()
+    position = 0
+    while position < len(old):
+        if tuple(old[position : position + 2]) == pair:
+            word.append(merged)
+            position += 2
+        else:
+            word.append(old[position])
+            position += 1
+    changes = Counter(pairwise(word))
+    changes.subtract(Counter(pairwise(old)))
+    del changes[pair]
+    return ((neighbours, change) for neighbours, change in changes.items() if change)
