@@ -11,8 +11,7 @@
 Real T5 does not divide by sqrt(D), and adds a bias for the distance of query and key: scale=1.0, bias=... (its cross
 attention has no bias).
 
-Letters used in this project:
-    B batch, T tokens, C embedding width, H heads, D width of one head, V vocabulary, S length of another source.
+Letters: B batch, T tokens, C embedding width, H heads, D width of one head, V vocabulary, S length of another source.
 """
 
 import math
@@ -68,6 +67,8 @@ def padding_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     if attention_mask.dim() != 2:
         raise ValueError(f"attention_mask must have shape (batch, keys), got {tuple(attention_mask.shape)}")
     real = attention_mask != 0
+    if torch.compiler.is_compiling():  # a look at the values would break the graph
+        return real[:, None, None, :]
     if attention_mask.dtype != torch.bool and not torch.equal(real.to(attention_mask.dtype), attention_mask):
         raise ValueError(f"attention_mask may hold only 0 and 1, got {attention_mask.unique().tolist()[:8]}")
     return real[:, None, None, :]
@@ -121,7 +122,7 @@ def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
     """
     _check(q, k, v, mask, bias, scale)
     n_query, n_key = q.size(-2), k.size(-2)
-    is_causal = causal and mask is None and bias is None and 1 < n_query == n_key
+    is_causal = True if causal and mask is None and bias is None and 1 < n_query == n_key else False  # noqa: SIM210
     allowed = None if is_causal else _allowed(mask, causal, n_query, n_key, q.device)
     if bias is not None and allowed is not None:
         allowed = bias.masked_fill(~allowed, -torch.inf)

@@ -3,6 +3,8 @@
 In a causal model an earlier token never looks at a later one: its keys and values are final once computed.
 """
 
+from __future__ import annotations
+
 import torch
 
 from ._checks import integer
@@ -21,8 +23,12 @@ class KVCache:
         shape = [integer(f"{name} of a cache", size, 1) for name, size in sizes.items()]
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
-        self.layers = [LayerCache(self, layer) for layer in range(shape[0])]
         self.length = 0
+
+    @property
+    def layers(self) -> list[LayerCache]:
+        """A view for each layer. (Made when asked for: kept, they and the cache would keep each other in memory.)"""
+        return [LayerCache(self, layer) for layer in range(len(self.keys))]
 
     @property
     def batch_size(self) -> int:

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -388,3 +391,16 @@ def test_m_is_zero_and_minus_infinity():
     assert (weights - with_zero).abs().max() < 1e-15
     assert (weights - with_one).abs().max() < 1e-15  # softmax does not see a constant
     assert (weights - as_ruled).abs().max() > 0.5
+
+
+def test_a_cache_that_nobody_holds_is_gone_at_once():
+    """No circle keeps it until the garbage collector comes: on a GPU it may be most of the memory."""
+    gc.disable()
+    try:
+        cache = KVCache(2, 1, 1, 4, 3)
+        cache.layers[1].append(torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 2, 3))
+        gone = weakref.ref(cache)
+        del cache
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -4,15 +4,18 @@ That its answers are Hugging Face's is the matter of test_equivalence.py.
 """
 
 import math
+import pickle
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from minigpt import GPT2, GPT2Config
+from minigpt import GPT2, GPT2Config, generate
+from minigpt.fast import LanguageModelLoss
 from minigpt.layers import ACTIVATIONS, gelu_tanh
 from minigpt.loss import next_token_loss
 from minigpt.models.gpt2 import SIZES
+from minigpt.perplexity import score
 from minigpt.positions import position_ids_for
 
 
@@ -162,3 +165,115 @@ def test_unknown_names_are_answered_with_the_known_ones():
         GPT2Config.preset("gpt5")
     with pytest.raises(ValueError, match="explicit, sdpa; got 'flash'"):
         GPT2(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=5), attention="flash")
+
+
+# --- an untied head is a module that is called -----------------------------------------------------------------------
+
+
+def untied():
+    torch.manual_seed(0)
+    shape = dict(vocab_size=30, n_positions=24, n_embd=16, n_layer=2, n_head=2, initializer_range=0.3)
+    return GPT2(GPT2Config(**shape, tie_word_embeddings=False, eos_token_id=None)).double().eval()
+
+
+class Adapter(torch.nn.Module):
+    """A low-rank addition beside a frozen head (LoRA)."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head, self.extra = head, torch.nn.Linear(16, 30, bias=False).double()
+
+    def forward(self, x):
+        return self.head(x) + self.extra(x)
+
+
+def with_bias(model):
+    head = torch.nn.Linear(16, 30).double()
+    head.weight = model.lm_head.weight
+    model.lm_head = head
+
+
+def with_adapter(model):
+    model.lm_head = Adapter(model.lm_head)
+
+
+def with_hook(model):
+    model.lm_head.register_forward_hook(lambda module, inputs, output: -output)
+
+
+@pytest.mark.parametrize("change", [with_bias, with_adapter, with_hook])
+def test_a_changed_head_counts_everywhere(change):
+    """In logits, in generating, in scoring, and in the loss that training differentiates."""
+    model, plain = untied(), untied()
+    change(model)
+    tokens = torch.arange(20).view(2, 10)
+    head = model.lm_head(model.hidden(tokens))
+    assert torch.equal(model(tokens), head) and (head - plain(tokens)).abs().max() > 0.1
+    [text] = generate(model, [[1, 2]], 12)
+    alone = [1, 2]
+    for _ in range(12):
+        alone.append(model(torch.tensor([alone]))[0, -1].argmax().item())
+    assert text == alone != generate(plain, [[1, 2]], 12)[0]
+    row = tokens[0].tolist()
+    expected = F.cross_entropy(model(tokens)[0, :-1], tokens[0, 1:], reduction="none")
+    assert torch.allclose(torch.tensor(score(model, row, 10).nll[1:]), expected.detach(), atol=1e-12)
+    found = LanguageModelLoss(model)(tokens, tokens)
+    assert (found - next_token_loss(model(tokens), tokens)).abs() < 1e-13
+
+
+def test_a_hook_on_the_head_is_heard():
+    model, heard = untied(), []
+    model.lm_head.register_forward_hook(lambda *_: heard.append(1))
+    model(torch.tensor([[1, 2]]))
+    assert len(heard) == 1
+    generate(model, [[1, 2]], 5)
+    assert len(heard) == 1 + 5
+
+
+# --- compiled, exported, pickled -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("attention", ["explicit", "sdpa"])
+@torch.no_grad()
+def test_a_forward_pass_is_one_graph(attention, tied, full):
+    """No break, whatever the inputs: whole, padded, packed, in parts with a cache. --full compiles with inductor."""
+    torch.manual_seed(0)
+    shape = dict(vocab_size=30, n_positions=24, n_embd=16, n_layer=2, n_head=2, tie_word_embeddings=tied)
+    model = GPT2(GPT2Config(**shape), attention).double().eval()
+    tokens = torch.randint(30, (2, 9))
+    real = torch.ones_like(tokens)
+    real[1, :3] = 0
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="inductor" if full else "eager")
+    bar = 1e-12 if full else 0
+    for inputs in ({}, {"attention_mask": real}, {"segment_ids": real}, {"position_ids": tokens % 9}):
+        assert (compiled(tokens, **inputs) - model(tokens, **inputs)).abs().max() <= bar
+    cache = model.new_cache(2, 9)
+    parts = [compiled(part, cache=cache) for part in tokens.split([4, 1, 1, 1, 1, 1], dim=1)]
+    assert (torch.cat(parts, dim=1) - model(tokens)).abs().max() < 1e-12 and cache.length == 9
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("attention", ["explicit", "sdpa"])
+@torch.no_grad()
+def test_it_can_be_exported(attention):
+    torch.manual_seed(0)
+    model = GPT2(GPT2Config(vocab_size=30, n_positions=24, n_embd=16, n_layer=2, n_head=2), attention).eval()
+    tokens = torch.randint(30, (2, 9))
+    real = torch.ones_like(tokens)
+    real[1, :3] = 0
+    for inputs in ({}, {"attention_mask": real}):
+        exported = torch.export.export(model, (tokens,), inputs).module()
+        assert torch.equal(exported(tokens, **inputs), model(tokens, **inputs))
+    with pytest.raises(ValueError, match="token id"):  # outside of a compiler values are checked as ever
+        model(tokens + 29)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_model_with_any_activation_can_be_pickled(name):
+    model = GPT2(
+        GPT2Config(vocab_size=9, n_positions=4, n_embd=4, n_layer=1, n_head=1, activation_function=name)
+    ).eval()
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(torch.tensor([[1, 2]])), model(torch.tensor([[1, 2]])))

@@ -31,7 +31,7 @@ def laid_out(weight: torch.Tensor) -> torch.Tensor:
 def product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
     """A function x (B, in) -> x @ weight.T + bias (B, out), for a few rows as fast as the weight can be read.
 
-    The libraries behind torch multiply a single row on one thread, which cannot read memory at its full speed. So a
+    The libraries that torch calls multiply a single row on one thread, which cannot read memory at its full speed. So a
     large matrix that lies in memory in (in, out) order is cut along its inputs, a part for each thread: a batch of
     products, whose results are added up. (Half precision has products of its own, which want the other order.)
     """
@@ -39,15 +39,40 @@ def product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
     in_order = weight.device.type == "cpu" and weight.t().is_contiguous()
     if weight.numel() < LARGE or n_parts == 1 or not in_order:
         return lambda x: F.linear(x, weight, bias)
-    parts = weight.t().unflatten(0, (n_parts, -1))  # (n_parts, in / n_parts, out)
+
+    def cut() -> tuple[int, torch.Tensor]:
+        return weight.data_ptr(), weight.t().unflatten(0, (n_parts, -1))  # (n_parts, in / n_parts, out)
+
+    address, parts = cut()
 
     def split(x: torch.Tensor) -> torch.Tensor:
+        nonlocal address, parts
         if len(x) > MOST_ROWS_TO_SPLIT:
             return F.linear(x, weight, bias)
+        if weight.data_ptr() != address:  # somebody has put other numbers in its place
+            address, parts = cut()
         total = torch.bmm(x.unflatten(1, (n_parts, -1)).transpose(0, 1), parts).sum(dim=0)
         return total if bias is None else total + bias
 
     return split
+
+
+def product_with_copy(weight: torch.Tensor) -> Callable:
+    """`product` of a (V, C) matrix by way of a copy in the order that is read fastest; made anew when the matrix has
+    been written to. Worth it where it is asked for many times."""
+
+    def state() -> tuple[int, int]:
+        return weight.data_ptr(), 0 if weight.is_inference() else weight._version
+
+    copied, multiply = state(), product(copied_by_columns(weight))
+
+    def through_the_copy(x: torch.Tensor) -> torch.Tensor:
+        nonlocal copied, multiply
+        if state() != copied:
+            copied, multiply = state(), product(copied_by_columns(weight))
+        return multiply(x)
+
+    return through_the_copy
 
 
 def copied_by_columns(weight: torch.Tensor) -> torch.Tensor:

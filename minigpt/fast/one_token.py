@@ -17,7 +17,7 @@ from ..models import GPT2
 from ..models.gpt2 import Block
 from ..positions import position_ids_for
 from .loss_without_logits import head_weight
-from .one_row_products import HALF, copied_by_columns, product
+from .one_row_products import HALF, product, product_with_copy
 
 STEPS_THAT_PAY_FOR_A_COPY = 32
 
@@ -25,18 +25,16 @@ STEPS_THAT_PAY_FOR_A_COPY = 32
 def gpt2_step(model: GPT2, n_steps: int) -> Callable:
     """A function (tokens (B, 1), past) -> logits (B, V) that reads one more token.
 
-    The model is unmodified and computes as in eval mode. Nothing is checked: ids and past are to be right.
-
-    It works with the parameters that the model has when it is made. n_steps is how often it is going to be called:
-    where that pays, the head is copied into the order that `product` reads fastest.
+    The model is unmodified and computes as in eval mode. Nothing is checked: ids and past are to be right. The step
+    works with the parameters that the model has when it is made, whatever numbers are in them. n_steps is how often it
+    is going to be called: where that pays, the head is copied into the order that `product` reads fastest.
     """
     c, head = model.config, head_weight(model)
     by_rows = head.device.type == "cpu" and head.dtype not in HALF and not head.t().is_contiguous()
-    if n_steps >= STEPS_THAT_PAY_FOR_A_COPY and by_rows:
-        head = copied_by_columns(head)
     token_embedding, position_embedding = model.token_embedding.weight, model.position_embedding.weight
     layers = [_parts(block) for block in model.blocks]
-    final_norm, logits_of = _norm(model.final_norm), product(head)
+    pays = n_steps >= STEPS_THAT_PAY_FOR_A_COPY and by_rows
+    final_norm, logits_of = _norm(model.final_norm), (product_with_copy if pays else product)(head)
     layer_norm = F.layer_norm
 
     def step(tokens: torch.Tensor, past: Past) -> torch.Tensor:
@@ -46,12 +44,12 @@ def gpt2_step(model: GPT2, n_steps: int) -> Callable:
         heads = (len(tokens), c.n_head, 1, c.n_embd // c.n_head)  # (B, H, T = 1, D)
         x = F.embedding(tokens[:, 0], token_embedding) + position_embedding[positions]  # (B, C)
         for layer, parts in zip(cache.layers, layers, strict=True):
-            attention, norm1, query, key, value, output, norm2, up, activation, down = parts
+            attention, norm1, query, key, value, output, norm2, up, mlp, down = parts
             normed = layer_norm(x, *norm1)
             k, v = layer.append(key(normed).view(heads), value(normed).view(heads))
             attended = attention.attend(query(normed).view(heads), k, v, mask=mask, scale=attention.scale)
             x = x + output(attended.reshape(x.shape))
-            x = x + down(activation(up(layer_norm(x, *norm2))))
+            x = x + down(mlp.activation(up(layer_norm(x, *norm2))))
         cache.advance(1)
         return logits_of(layer_norm(x, *final_norm))
 
@@ -63,7 +61,7 @@ def _parts(block: Block) -> tuple:
     linears = [product(part.weight, part.bias) for part in (a.query, a.key, a.value, a.output, mlp.up, mlp.down)]
     query, key, value, output, up, down = linears
     norm1, norm2 = _norm(block.attention_norm), _norm(block.mlp_norm)
-    return a, norm1, query, key, value, output, norm2, up, mlp.activation, down
+    return a, norm1, query, key, value, output, norm2, up, mlp, down
 
 
 def _norm(norm: nn.LayerNorm) -> tuple:

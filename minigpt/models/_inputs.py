@@ -2,7 +2,14 @@
 
 import torch
 
-from .._checks import check_ids
+from .. import _checks
+
+
+def check_ids(what: str, ids: torch.Tensor, limit: int, limit_name: str) -> None:
+    """Raise ValueError that names the place of an id outside 0..limit - 1. Not while torch compiles or exports the
+    model: a check of values would break the graph. (The embedding then finds out itself.)"""
+    if not torch.compiler.is_compiling():
+        _checks.check_ids(what, ids, limit, limit_name)
 
 
 def check_inputs(model, tokens, attention_mask=None, position_ids=None, cache=None, segment_ids=None) -> None:

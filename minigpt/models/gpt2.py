@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .._checks import check_fields, check_ids, choice, flag, integer, number
+from .._checks import check_fields, choice, flag, integer, number
 from ..attention import MultiHeadAttention, attention_function, padding_mask
 from ..kv_cache import KVCache
 from ..language_model import DecoderOnly
 from ..layers import ACTIVATIONS, MLP, embedding
 from ..positions import position_ids_for, positions_in_segments, segment_mask
-from ._inputs import check_inputs
+from ._inputs import check_ids, check_inputs
 
 
 class Block(nn.Module):
@@ -88,8 +88,9 @@ class GPT2(DecoderOnly, nn.Module):
 
         x = self.token_embedding(tokens) + self.position_embedding(position_ids)  # (B, T, C)
         x = self.dropout(x)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, mask, None if cache is None else cache.layers[layer])
+        layers = [None] * len(self.blocks) if cache is None else cache.layers
+        for block, layer_cache in zip(self.blocks, layers, strict=True):
+            x = block(x, mask, layer_cache)
         if cache is not None:
             cache.advance(tokens.size(1))
         return self.final_norm(x)
