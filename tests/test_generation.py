@@ -682,3 +682,29 @@ def test_a_stop_token_in_the_last_allowed_place_is_the_reason(settings):
         assert answer.stop_reason == ("stop token" if ended else "length")
         n_tried += ended and len(answer.new_tokens) == 5
     assert n_tried >= 1
+
+
+# --- ids that the tokenizer cannot write -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 3}, {"do_sample": True}], ids=str)
+def test_suppressed_tokens_are_never_chosen_as_in_transformers(settings):
+    for seed in range(8):
+        ours, theirs = pair(seed)
+        [prompt] = random_prompts(ours.config, seed, 1)
+        ids = list(range(0, ours.vocab_size, 3))
+        torch.manual_seed(seed)
+        expected = by_hugging_face(theirs, [prompt], 10, suppress_tokens=ids, **settings)
+        own = settings | ({"seed": seed} if settings.get("do_sample") else {})
+        found = generate(ours, [prompt], 10, stop_tokens=[], suppress_tokens=ids, **own)
+        assert found == expected and not set(found[0][len(prompt) :]) & set(ids)
+        if not settings:
+            assert prompt + list(speculate(ours, prompt, 10, stop_tokens=[], suppress_tokens=ids)) == found[0]
+        assert found != generate(ours, [prompt], 10, stop_tokens=[], **own) or seed  # it makes a difference
+
+
+def test_bad_suppressed_tokens_are_refused():
+    ours, _ = pair(1)
+    for bad in ([ours.vocab_size], [0, -1], [0, True], "12", 5, [1.5]):
+        with pytest.raises(ValueError, match="suppress_tokens must be"):
+            generate(ours, [[1]], 3, suppress_tokens=bad)

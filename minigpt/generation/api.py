@@ -52,6 +52,7 @@ def generate(
     min_p: float | None = None,
     repetition_penalty: float = 1.0,
     no_repeat_ngram_size: int = 0,
+    suppress_tokens: Sequence[int] | None = None,
     num_beams: int = 1,
     length_penalty: float = 1.0,
     early_stopping: bool | str = False,
@@ -70,7 +71,7 @@ def generate(
     its own: an int seeds every row with seed + the number of equal prompts before it, so that the same prompt given
     five times gives five answers (different prompts then draw with the same random numbers, and may come to resemble
     each other); a list gives each row its own seed; None takes fresh ones from torch's generator.
-    repetition_penalty and no_repeat_ngram_size work with all three.
+    repetition_penalty, no_repeat_ngram_size and suppress_tokens, ids that are never chosen, work with all three.
 
     stop_tokens None = the config's eos_token_id; [] = never stop. A row also stops when it holds n_positions tokens.
     Raises ValueError, before any work, for a setting out of range or without effect, an empty prompt, an id out of
@@ -80,6 +81,7 @@ def generate(
         model, prompts, max_new_tokens,
         do_sample=do_sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         repetition_penalty=repetition_penalty, no_repeat_ngram_size=no_repeat_ngram_size,
+        suppress_tokens=suppress_tokens,
         num_beams=num_beams, length_penalty=length_penalty, early_stopping=early_stopping,
         stop_tokens=stop_tokens, seed=seed, use_cache=use_cache,
     )  # fmt: skip

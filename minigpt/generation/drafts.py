@@ -41,6 +41,7 @@ def speculate(
     max_ngram: int = 3,
     draft_length: int = 8,
     stop_tokens: Sequence[int] | None = None,
+    suppress_tokens: Sequence[int] | None = None,
 ) -> Iterator[int]:
     """The tokens of greedy decoding, `stream(model, prompt, max_new_tokens)`, in fewer passes where a text repeats.
 
@@ -50,12 +51,13 @@ def speculate(
     """
     max_ngram, draft_length = integer("max_ngram", max_ngram, 1), integer("draft_length", draft_length, 1)
     [text] = check_prompts([prompt], model)
-    stopping = Settings(stop_tokens=stop_tokens).stopping(model, max_new_tokens)
-    return _speculate(model, text, stopping, max_ngram, draft_length)
+    settings = Settings(stop_tokens=stop_tokens, suppress_tokens=suppress_tokens)
+    stopping = settings.stopping(model, max_new_tokens)
+    return _speculate(model, text, settings, stopping, max_ngram, draft_length)
 
 
 @torch.inference_mode()
-def _speculate(model, prompt, stopping, max_ngram, draft_length) -> Iterator[int]:
+def _speculate(model, prompt, settings, stopping, max_ngram, draft_length) -> Iterator[int]:
     if stopping.reason(len(prompt), 0) is not None:
         return
     [text], unread, past = model.start([prompt], stopping.max_new_tokens)
@@ -64,7 +66,7 @@ def _speculate(model, prompt, stopping, max_ngram, draft_length) -> Iterator[int
     draft = []
     while True:
         # What should stand at each place of the draft, and after it.
-        greedy = logits.argmax(dim=-1).tolist()
+        greedy = settings.process(logits, []).argmax(dim=-1).tolist()
         log_probabilities(logits)  # refuses what is no number
         n_right = next((i for i, token in enumerate(draft) if token != greedy[i]), len(draft))
         for token in greedy[: n_right + 1]:  # the first wrong guess is replaced by the right token: never a loss

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .._checks import integer, number
+from .._checks import integer, number, token_ids
 
 
 def penalize_repetition(logits: torch.Tensor, texts: Sequence[Sequence[int]], penalty: float) -> torch.Tensor:
@@ -39,6 +39,14 @@ def forbid_repeated_ngrams(logits: torch.Tensor, texts: Sequence[Sequence[int]],
         completions = {text[start + n - 1] for start in starts if text[start : start + n - 1] == ending}
         if len(completions) < len(row):
             row[list(completions)] = -torch.inf
+    return logits
+
+
+def suppress_tokens(logits: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
+    """Forbid these tokens, wherever they would come. Raises ValueError for anything but a list of ids."""
+    forbidden = [id for id in token_ids("suppress_tokens", ids) if 0 <= id < logits.size(-1)]
+    logits = logits.clone()
+    logits[:, forbidden] = -torch.inf
     return logits
 
 
@@ -87,6 +95,7 @@ class Processor(NamedTuple):
 PROCESSORS = (
     Processor("repetition_penalty", 1.0, penalize_repetition),
     Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),
+    Processor("suppress_tokens", None, lambda logits, texts, ids: suppress_tokens(logits, ids)),
     Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, temperature)),
     Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),
     Processor("top_p", None, lambda logits, texts, p: keep_top_p(logits, p)),

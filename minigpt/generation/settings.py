@@ -24,6 +24,7 @@ class Settings:
     min_p: float | None = None
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
+    suppress_tokens: Sequence[int] | None = None
     num_beams: int = 1
     length_penalty: float = 1.0
     early_stopping: bool | str = False
@@ -66,19 +67,22 @@ class Settings:
         return draw
 
     def stopping(self, model: LanguageModel, max_new_tokens: int) -> Stopping:
-        """When a text of this model ends. Raises ValueError for a stop token that is not in the vocabulary, and unless
-        max_new_tokens is an integer of at least 0."""
+        """When a text of this model ends. Raises ValueError for a stop token or a suppressed one that is not in the
+        vocabulary, and unless max_new_tokens is an integer of at least 0."""
         max_new_tokens = integer("max_new_tokens", max_new_tokens, 0)
-        if self.stop_tokens is None:
-            return Stopping(model.end_tokens, max_new_tokens, model.max_tokens)
-        wrong = f"stop_tokens must be ids in 0..{model.vocab_size - 1}, got {self.stop_tokens!r}"
-        try:
-            ids = token_ids("stop_tokens", self.stop_tokens)
-        except (TypeError, ValueError):
-            raise ValueError(wrong) from None
-        if not all(0 <= token < model.vocab_size for token in ids):
-            raise ValueError(wrong)
-        return Stopping(frozenset(ids), max_new_tokens, model.max_tokens)
+        for name in ("stop_tokens", "suppress_tokens"):
+            _check_ids(name, getattr(self, name), model.vocab_size)
+        stop_tokens = model.end_tokens if self.stop_tokens is None else frozenset(map(index, self.stop_tokens))
+        return Stopping(stop_tokens, max_new_tokens, model.max_tokens)
+
+
+def _check_ids(name: str, ids: Sequence[int] | None, vocab_size: int) -> None:
+    try:
+        fits = ids is None or all(0 <= token < vocab_size for token in token_ids(name, ids))
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{name} must be ids in 0..{vocab_size - 1}, got {ids!r:.80}")
 
 
 def row_seeds(prompts: Sequence[Sequence[int]], seed: int | Sequence[int] | None) -> list[int]:
