@@ -65,3 +65,13 @@ def test_a_primed_compressor_knows_what_it_has_read():
     rng = np.random.default_rng(0)
     text = "".join(rng.choice(list("abcdefgh "), 5000))
     assert primed_lzma_bytes([text], [text[1000:3000]]) < 40 < 500 < primed_lzma_bytes([text], [text[::-1][:2000]])
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+def test_a_text_may_end_with_what_follows_nothing(order):
+    """The last tokens of a text begin no run: as histories they were never seen, and there is nothing to count."""
+    tokens, held_out = np.array([0, 1, 0, 1, 1, 2]), np.array([2, 0])
+    p = by_dictionary(tokens.tolist(), 3, order)
+    for t, loss in enumerate(kneser_ney_nll(tokens, held_out, 3, order)):
+        history = tuple(held_out[max(0, t - order + 1) : t].tolist())
+        assert loss == pytest.approx(-math.log(p(int(held_out[t]), history)), abs=1e-12), t

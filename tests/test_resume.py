@@ -120,8 +120,12 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     model.register_forward_pre_hook(interrupt_twice)
-    with pytest.raises(KeyboardInterrupt):
-        train(model, text(), text(200), QUICK, tmp_path)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(model, text(), text(200), QUICK, tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 KILLED = f"""
@@ -300,3 +304,19 @@ def test_a_run_folder_of_the_version_before_is_resumed(tmp_path, capsys):
     # What the same version came to when nobody stopped it; another processor may round differently.
     assert abs(train_loss - 5.505423) < 1e-4 and abs(held_out_loss - 5.492052) < 1e-4
     assert load_model(folder).config.n_embd == 8
+
+
+def test_a_snapshot_of_an_earlier_step_is_kept_beside_later_ones(tmp_path):
+    """A run may go on from an older snapshot, where the newer ones are damaged: it keeps what it writes."""
+    for step in (4, 8, 12):
+        save_snapshot(tmp_path, step, {"step": step})
+    assert steps_on_disk(tmp_path) == [8, 12]
+    for step in (8, 12):
+        (tmp_path / f"step-{step}" / "state.pt").write_bytes(b"damaged")
+    save_snapshot(tmp_path, 5, {"step": 5})
+    save_snapshot(tmp_path, 6, {"step": 6})
+    assert steps_on_disk(tmp_path) == [5, 6, 8, 12] and load_snapshot(tmp_path) == {"step": 6}
+    save_snapshot(tmp_path, 7, {"step": 7})
+    assert steps_on_disk(tmp_path) == [6, 7, 8, 12]
+    save_snapshot(tmp_path, 12, {"step": 12})
+    assert steps_on_disk(tmp_path) == [8, 12] and load_snapshot(tmp_path) == {"step": 12}

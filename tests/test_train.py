@@ -61,9 +61,22 @@ def test_learning_rate_warms_up_and_falls():
     rates = [learning_rate_at(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.1)
-    middle = 10 + (99 - 10) / 2
-    assert learning_rate_at(middle, config) == pytest.approx(0.55)
+    assert (rates[54] + rates[55]) / 2 == pytest.approx(0.55)  # half-way between step 10 and step 99
     assert all(a > b for a, b in pairwise(rates[10:]))
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 10, 99, 100, 150])
+def test_the_learning_rate_at_the_end_and_beyond(warmup):
+    """The last step has the final rate, whatever the warm-up leaves; after it nothing turns up again or below zero."""
+    config = TrainConfig(steps=100, warmup_steps=warmup, learning_rate=2e-3, final_learning_rate=1e-4)
+    if warmup < 100:
+        assert [learning_rate_at(step, config) for step in (99, 100, 150, 10**6)] == pytest.approx([1e-4] * 4)
+    else:  # all of the run is warm-up
+        assert learning_rate_at(99, config) == pytest.approx(2e-3 * 100 / warmup)
+    assert learning_rate_at(10**6, config) == pytest.approx(1e-4)
+    for bad in (-1, 1.5, True, None):
+        with pytest.raises(ValueError, match="step must be an integer of at least 0"):
+            learning_rate_at(bad, config)
 
 
 def test_only_matrices_decay():

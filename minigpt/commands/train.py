@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .._files import read_text
+from .._checks import integer
+from .._files import read_json, read_text, write_whole
 from ..checkpoints import load_model, load_tokenizer, save_model
-from ..checkpoints.files import WEIGHTS_FILE
-from ..data import documentation_corpus, encode_documents, hold_out_tail, read_token_file, write_token_file
+from ..checkpoints.files import CONFIG_FILE, WEIGHTS_LAYOUTS
+from ..data import documentation_corpus, encode_documents, hold_out_tails, read_token_file, write_token_file
 from ..generation import generate
 from ..models import GPT2, GPT2Config
 from ..perplexity import score
 from ..plots import plot_losses
-from ..tokenizer import Tokenizer
-from ..train import RECIPES, Record, TrainConfig, check_lengths, induction_gap, steps_on_disk, train
+from ..tokenizer import END_OF_TEXT, Tokenizer
+from ..train import RECIPES, Record, TrainConfig, induction_gap, steps_on_disk, train
 from ..train.baselines import kneser_ney_nll, primed_lzma_bytes
 from ..train.processes import Group, local_device, process_group
-from .options import add_device, device_of, not_empty, seed
+from .options import add_device, device_of, not_empty, seed, unwritable
 
 NAME, HELP = "train", "Train a tokenizer and a model on your own text"
 
@@ -80,56 +81,127 @@ def check_resumable(options, directory: Path) -> None:
         raise ValueError(f"--resume goes on with the run as it was; leave out --{given[0] if given else 'set'}")
     if not (directory / RUN_FILE).is_file():
         raise ValueError(f"{directory} holds no run to resume: there is no {RUN_FILE}")
+    run = read_json(directory / RUN_FILE)
+    try:
+        TrainConfig(**run["config"] | {"betas": tuple(run["config"]["betas"])})
+        GPT2Config(**run["model"])
+        n_bytes = integer("held_out_bytes", run["held_out_bytes"], 0)
+        not_empty(run["init"] or "nothing")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{directory / RUN_FILE} is damaged: {type(error).__name__} {error}") from None
+    if n_bytes < 1:
+        raise ValueError(f"the run in {directory} holds out no text, so nothing could be reported: begin it anew")
 
 
 def prepare(options, directory: Path) -> None:
     """Everything that can be wrong is found here; then the token files, the tokenizer and RUN_FILE are written."""
     recipe = RECIPES[options.recipe or "tiny"]
-    changes = dict(parse_change(change) for change in options.set)
-    changes |= {name: getattr(options, name) for name in ("steps", "seed") if getattr(options, name) is not None}
-    own = {field.name for field in dataclasses.fields(TrainConfig)}
-    config = dataclasses.replace(recipe.config, **{name: value for name, value in changes.items() if name in own})
-    size = recipe.size | {name: value for name, value in changes.items() if name not in own}
-    vocab_size = size.pop("vocab_size", recipe.vocab_size)
-    GPT2Config(vocab_size=vocab_size, **size)
+    config, size, end_of_text = settings_of(options, recipe)
+    check_folder(directory)
+    training, held_out = texts_of(options, recipe)
+    n_characters = sum(map(len, [*training, *held_out]))
+    if not (training and held_out):
+        check_sizes([], [], config, options, n_characters)
+    if options.init:
+        tokenizer, model = load_tokenizer(options.init), load_model(options.init)
+        size = dataclasses.asdict(model.config)
+        if tokenizer.vocab_size > model.vocab_size:
+            raise ValueError(
+                f"--init {options.init}: the tokenizer has {tokenizer.vocab_size} ids, the model {model.vocab_size}"
+            )
+    else:
+        tokenizer = Tokenizer.train(training, size["vocab_size"])
+        end = {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id}
+        size |= {"vocab_size": tokenizer.vocab_size} | end
+    n_positions = GPT2Config(**size).n_positions
+    if config.context > n_positions:
+        raise ValueError(f"context={config.context} is longer than the model's n_positions={n_positions}")
+    tokens, held_out_tokens = (encode_documents(texts, tokenizer) for texts in (training, held_out))
+    check_sizes(tokens, held_out_tokens, config, options, n_characters)
+    if end_of_text is not None:
+        config = dataclasses.replace(config, end_of_text=end_of_text_id(end_of_text, tokenizer, tokens))
 
-    for file in (RUN_FILE, WEIGHTS_FILE):
+    directory.mkdir(parents=True, exist_ok=True)
+    for part, file in zip((tokens, held_out_tokens), TOKEN_FILES, strict=True):
+        write_token_file(part, directory / file)
+    tokenizer.save(directory)
+    run = {
+        "model": size,
+        "config": dataclasses.asdict(config),
+        "init": options.init,
+        "held_out_bytes": sum(len(text.encode()) for text in held_out),
+    }
+    write_whole(directory / RUN_FILE, (json.dumps(run, indent=2) + "\n").encode())
+
+
+def settings_of(options, recipe) -> tuple[TrainConfig, dict, int | str | None]:
+    """The recipe as --set, --steps and --seed change it: how to train, the size of the model, and what ends a text.
+
+    Raises ValueError for a change that is given twice, has no effect, or fits no model.
+    """
+    own = {field.name for field in dataclasses.fields(TrainConfig)}
+    listed = [parse_change(change) for change in options.set]
+    listed += [(name, getattr(options, name)) for name in ("steps", "seed") if getattr(options, name) is not None]
+    changes = dict(listed)
+    if len(changes) < len(listed):
+        twice = next(name for name in changes if [other for other, _ in listed].count(name) > 1)
+        raise ValueError(f"{twice} is set twice; give it once")
+    for name in ("bos_token_id", "eos_token_id"):
+        if name in changes:
+            raise ValueError(f"--set {name} has no effect: it is the id of the tokenizer's end of text; leave it out")
+    if options.init and changes.keys() - own:
+        raise ValueError(f"--init brings its own size; leave out --set {sorted(changes.keys() - own)[0]}")
+    end_of_text = changes.pop("end_of_text", None)
+    config = dataclasses.replace(recipe.config, **{name: value for name, value in changes.items() if name in own})
+    size = {"vocab_size": recipe.vocab_size} | recipe.size
+    size |= {name: value for name, value in changes.items() if name not in own}
+    GPT2Config(**size)
+    return config, size, end_of_text
+
+
+def end_of_text_id(end: int | str, tokenizer: Tokenizer, tokens: np.ndarray) -> int:
+    """The id of what ends a text, given by id or by name. Raises ValueError where no token of the text has it."""
+    if isinstance(end, str) and end not in tokenizer.vocabulary:
+        raise ValueError(f"end_of_text={end}: the tokenizer has no such token; its end of text is {END_OF_TEXT}")
+    id = tokenizer.vocabulary[end] if isinstance(end, str) else integer("end_of_text", end, 0)
+    if not (tokens == id).any():
+        raise ValueError(
+            f"end_of_text={end} has no effect: no token of the text has the id {id} (the vocabulary has "
+            f"{tokenizer.vocab_size} ids; the end of a document is {END_OF_TEXT}, {tokenizer.eos_id})"
+        )
+    return id
+
+
+def check_folder(directory: Path) -> None:
+    """Raise ValueError where --out holds a model or a run, or cannot be written."""
+    for file in (RUN_FILE, *WEIGHTS_LAYOUTS, CONFIG_FILE, "tokenizer.json", "vocab.json"):
         if (directory / file).exists():
             raise ValueError(f"{directory} already holds a model or a run; give --out another folder, or --resume")
     existing = next(folder for folder in [directory, *directory.resolve().parents] if folder.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise ValueError(f"--out {directory} cannot be written: {existing} is not a folder that can be written to")
-    if options.text:
-        training, held_out = zip(*(hold_out_tail(read_text(file)) for file in options.text), strict=True)
-    else:
-        corpus = documentation_corpus()
-        training, held_out = ([document.text for document in part[:: recipe.one_document_in]] for part in corpus)
-    if options.init:
-        if changes.keys() - own:
-            raise ValueError(f"--init brings its own size; leave out --set {sorted(changes.keys() - own)[0]}")
-        model, tokenizer = load_model(options.init), load_tokenizer(options.init)
-        size = {name: value for name, value in dataclasses.asdict(model.config).items() if name != "vocab_size"}
-        vocab_size = model.config.vocab_size
-    else:
-        tokenizer = Tokenizer.train(training, vocab_size)
-        vocab_size = tokenizer.vocab_size
-        size |= {"bos_token_id": tokenizer.eos_id, "eos_token_id": tokenizer.eos_id}
-    if config.context > GPT2Config(vocab_size=vocab_size, **size).n_positions:
-        raise ValueError(f"context={config.context} is longer than the model's n_positions={size['n_positions']}")
-    parts = [encode_documents(texts, tokenizer) for texts in (training, held_out)]
-    check_lengths(*parts, config.context)
 
-    directory.mkdir(parents=True, exist_ok=True)
-    for part, file in zip(parts, TOKEN_FILES, strict=True):
-        write_token_file(part, directory / file)
-    tokenizer.save(directory)
-    run = {
-        "model": {"vocab_size": vocab_size, **size},
-        "config": dataclasses.asdict(config),
-        "init": options.init,
-        "held_out_bytes": sum(len(text.encode()) for text in held_out),
-    }
-    (directory / RUN_FILE).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+def texts_of(options, recipe) -> tuple[list[str], list[str]]:
+    """(training, held-out) texts: of the files, or of the documentation installed here."""
+    if options.text:
+        return hold_out_tails([read_text(file) for file in options.text])
+    corpus = documentation_corpus()
+    return tuple([document.text for document in part[:: recipe.one_document_in]] for part in corpus)
+
+
+def check_sizes(tokens, held_out, config: TrainConfig, options, n_characters: int) -> None:
+    """Raise ValueError for a text that is too short to be trained on and reported, with a setting that fits."""
+    shorter = min(len(tokens), len(held_out))
+    if shorter > config.context:
+        return
+    files = ", ".join(options.text) if options.text else "the documentation"
+    fits = 2 ** int(math.log2(max(1, shorter - 1)))
+    advice = f"try --set context={fits}" if fits >= 2 else "give a longer text"
+    raise ValueError(
+        f"text too short for context={config.context}: {files} has {n_characters} characters, {len(tokens)} tokens to "
+        f"train on and {len(held_out)} held out, and each part needs one more than context; {advice}"
+    )
 
 
 def parse_change(change: str) -> tuple[str, object]:
@@ -153,7 +225,7 @@ def parse_change(change: str) -> tuple[str, object]:
 
 def train_in(directory: Path, device: torch.device, group: Group, resume: bool) -> int:
     """Train what RUN_FILE describes, and write the model, samples, the loss curve and figures beside it."""
-    run = json.loads((directory / RUN_FILE).read_text(encoding="utf-8"))
+    run = read_json(directory / RUN_FILE)
     config = TrainConfig(**run["config"] | {"betas": tuple(run["config"]["betas"])})
     tokenizer = Tokenizer.load(directory)
     tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
@@ -171,23 +243,34 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool) 
     def keep(history: list[Record]) -> None:
         save_model(model, directory, tokenizer)
         plot_losses(history).savefig(directory / "loss.png", dpi=120)
-        [sample] = generate(model, [held_out[:8].tolist()], 60, do_sample=True, temperature=0.8, seed=config.seed)
         with open(directory / "samples.txt", "a", encoding="utf-8") as file:
-            file.write(f"--- step {history[-1].step}\n{tokenizer.decode(sample)}\n\n")
+            file.write(f"--- step {history[-1].step}\n{sample(model, tokenizer, held_out, config.seed)}\n\n")
 
     history = train(model, tokens, held_out, config, directory, keep, resume=resume, group=group)
     if group.writes:
         scores = score(model, held_out.astype(np.int64), min(config.context, model.config.n_positions))
         bits = scores.bits_per_byte(run["held_out_bytes"])
-        gap = induction_gap(model, tokenizer.vocab_size, length=config.context // 2)
-        print(f"held out: {scores.perplexity:.2f} perplexity, {bits:.4f} bits per byte; induction gap {gap:.3f} nats")
+        print(f"held out: {scores.perplexity:.2f} perplexity, {bits:.4f} bits per byte")
+        if config.context >= 4:  # a shorter row has no two halves
+            gap = induction_gap(model, tokenizer.vocab_size, length=config.context // 2)
+            print(f"induction gap {gap:.3f} nats")
         print(f"model, tokenizer, metrics.csv, loss.png, samples.txt and snapshots are in {directory}")
     return 0 if history and history[-1].step == config.steps else 130
 
 
+def sample(model, tokenizer: Tokenizer, held_out: np.ndarray, seed: int) -> str:
+    """What the model writes after the first held-out tokens; why it could not, where it could not: no step is lost."""
+    settings = dict(do_sample=True, temperature=0.8, seed=seed, suppress_tokens=unwritable(model, tokenizer))
+    try:
+        [tokens] = generate(model, [held_out[:8].tolist()], 60, **settings)
+    except (ValueError, FloatingPointError) as error:
+        return f"(no sample: {error})"
+    return tokenizer.decode(tokens)
+
+
 def print_baselines(directory: Path) -> None:
     """Bits per byte of the held-out text without any network: to be beaten."""
-    run, tokenizer = json.loads((directory / RUN_FILE).read_text(encoding="utf-8")), Tokenizer.load(directory)
+    run, tokenizer = read_json(directory / RUN_FILE), Tokenizer.load(directory)
     tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
     nats = kneser_ney_nll(tokens, held_out, tokenizer.vocab_size).sum()
     print(f"Kneser-Ney, five tokens: {nats / math.log(2) / run['held_out_bytes']:.4f} bits per byte")

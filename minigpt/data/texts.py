@@ -1,6 +1,7 @@
 """Texts from elsewhere: known data sets, and the part of a text that is held out."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from .._files import read_text
@@ -27,9 +28,28 @@ def dataset_text(name: str) -> str:
     return "\n\n".join(load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", split="test")["text"])
 
 
+SMALL = 2000  # characters; of a text this small, a twentieth is not worth holding out
+
+
 def hold_out_tail(text: str) -> tuple[str, str]:
-    """(training, held-out): the last twentieth of a text, from the start of a line where there is one."""
-    cut = len(text) - len(text) // 20
-    line = text.find("\n", cut) + 1
-    cut = line if 0 < line < len(text) else cut
+    """(training, held-out): the last twentieth of a text, or between 3 % and 8 % of it where a line starts there; cut
+    inside a line where none does. The two joined are the text."""
+    wanted = len(text) - max(1, len(text) // 20)
+    first, last = len(text) - int(0.08 * len(text)), len(text) - -(-3 * len(text) // 100)
+    starts = [place + 1 for place in range(first - 1, last) if place >= 0 and text[place] == "\n"]
+    cut = min(starts, key=lambda start: abs(start - wanted), default=wanted)
     return text[:cut], text[cut:]
+
+
+def hold_out_tails(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(training, held-out) parts of several texts, none of them empty: the tail of each text of 2 000 characters or
+    more; of the smaller ones, the tail of all of them in a row, so that the last of them are held out whole."""
+    training = [text for text in texts if len(text) >= SMALL]
+    training, held_out = map(list, zip(*map(hold_out_tail, training), strict=True)) if training else ([], [])
+    small = [text for text in texts if len(text) < SMALL]
+    place = len(hold_out_tail("".join(small))[0])  # where the held-out part of the row begins
+    for text in small:
+        training.append(text[: max(0, place)])
+        held_out.append(text[max(0, place) :])
+        place -= len(text)
+    return [text for text in training if text], [text for text in held_out if text]

@@ -10,7 +10,7 @@ from ..tokenizer import Tokenizer
 
 
 def encode_documents(documents: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
-    """(N,) token ids of all documents, an end-of-text token behind each; two bytes an id where the vocabulary fits.
+    """(N,) token ids of all documents, an end-of-text token after each; two bytes an id where the vocabulary fits.
 
     Raises ValueError for no documents at all, and for a text in place of a list of texts.
     """

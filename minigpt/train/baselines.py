@@ -11,7 +11,7 @@ from ..data import check_tokens
 
 def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, order: int = 5) -> np.ndarray:
     """The losses (N,) in nats of held-out tokens under an interpolated Kneser-Ney model of the given order, each token
-    behind up to order - 1 others of its own text (Chen & Goodman 1998, section 2.7, one discount per order).
+    after up to order - 1 others of its own text (Chen & Goodman 1998, section 2.7, one discount per order).
 
         p_n(w | h) = max(c(hw) - D, 0) / c(h) + D · N(h) / c(h) · p_{n-1}(w | h without its first token)
 
@@ -28,8 +28,9 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
         once, twice = (counts == 1).sum(), (counts == 2).sum()
         discount = once / (once + 2 * twice) if once else 0.5  # something has to be left for what was never seen
         history, gram = grams.of_held_out(n)
-        total = np.bincount(grams.history[n], counts)
-        followers = np.bincount(grams.history[n])
+        n_histories = len(grams.first[n - 1])  # the last tokens of the text are followed by nothing
+        total = np.bincount(grams.history[n], counts, minlength=n_histories)
+        followers = np.bincount(grams.history[n], minlength=n_histories)
         seen = history >= 0  # the history has been seen: there is something to count
         seen[seen] = total[history[seen]] > 0
         count = np.where(gram >= 0, counts[gram], 0)[seen]
@@ -42,10 +43,10 @@ class _Grams:
     """Every run of up to `order` tokens of a text under a number, the held-out text's runs under the same numbers."""
 
     def __init__(self, tokens, held_out, vocab_size, order):
-        self.order = order
+        self.n_held_out = len(held_out)
         self.ids = {0: np.zeros(len(tokens) + 1, dtype=np.int64)}  # of the run of n tokens that begins at each place
         self.held_ids = {0: np.zeros(len(held_out) + 1, dtype=np.int64)}
-        self.first = {}  # of each different run: a place where it stands
+        self.first = {0: [0]}  # of each different run: a place where it stands
         self.history = {}  # and the number of the run without its last token
         for n in range(1, order + 1):
             keys = self.ids[n - 1][: len(tokens) - n + 1] * vocab_size + tokens[n - 1 :]
@@ -68,12 +69,13 @@ class _Grams:
         """For each held-out token the numbers of the n - 1 tokens before it and of these with the token; -1: unseen, or
         there are not so many."""
         none, gram = np.full(n - 1, -1), self.held_ids[n]
-        return np.concatenate([none, self.held_ids[n - 1][: len(gram)]]), np.concatenate([none, gram])
+        histories = np.concatenate([none, self.held_ids[n - 1][: len(gram)]])
+        return histories[: self.n_held_out], np.concatenate([none, gram])[: self.n_held_out]
 
 
 def primed_lzma_bytes(training: Sequence[str], held_out: Sequence[str]) -> int:
     """How many bytes longer an lzma file of the training text becomes by the held-out text."""
-    before, behind = ("\n".join(texts).encode() for texts in (training, held_out))
+    before, added = ("\n".join(texts).encode() for texts in (training, held_out))
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 26}]
-    sizes = [len(lzma.compress(data, lzma.FORMAT_RAW, filters=filters)) for data in (before, before + b"\n" + behind)]
+    sizes = [len(lzma.compress(data, lzma.FORMAT_RAW, filters=filters)) for data in (before, before + b"\n" + added)]
     return sizes[1] - sizes[0]

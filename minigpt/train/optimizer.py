@@ -5,17 +5,20 @@ import math
 import torch
 from torch import nn
 
+from .._checks import integer
 from .config import TrainConfig
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:
     """Linear warm-up, then half a cosine down to the final rate (Loshchilov & Hutter 2017, equation 5).
 
-    Steps count from 0, and the last one, steps - 1, ends at the final rate.
+    Steps count from 0. The last one, steps - 1, has the final rate, and so has every step after it; a run that is all
+    warm-up never comes down. Raises ValueError unless step is an integer of at least 0.
     """
-    if step < config.warmup_steps:
+    if integer("step", step, 0) < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    done = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
+    way_down = config.steps - 1 - config.warmup_steps  # steps from the peak to the end
+    done = min(1.0, (step - config.warmup_steps) / way_down) if way_down > 0 else 1.0
     cosine = (1 + math.cos(math.pi * done)) / 2
     return config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
 

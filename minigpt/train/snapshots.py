@@ -14,11 +14,12 @@ import torch
 from .._files import force_to_disk
 
 STATE_FILE = "state.pt"
-KEPT = 2  # the newest, and the one before it
+KEPT = 2  # the one just written, and the one before it
 
 
 def save_snapshot(folder: Path, step: int, state: dict) -> None:
-    """Write `folder/step-N`, then forget all but the newest two. state: tensors, numbers, texts, lists and dicts.
+    """Write `folder/step-N`, then forget the earlier ones, all but the newest of them. state: tensors, numbers, texts,
+    lists and dicts.
 
     Raises OSError (a full disk, a folder that cannot be written) with the snapshots of before as they were.
     """
@@ -39,7 +40,8 @@ def save_snapshot(folder: Path, step: int, state: dict) -> None:
         kept = steps_on_disk(folder)
         last = f"the last good one is step {kept[-1]}" if kept else "there is none before it"
         raise OSError(f"snapshot of step {step} could not be written to {folder} ({error}); {last}") from error
-    for old in steps_on_disk(folder)[:-KEPT]:
+    earlier = [old for old in steps_on_disk(folder) if old < step]
+    for old in earlier[: 1 - KEPT]:
         shutil.rmtree(folder / f"step-{old}", ignore_errors=True)
 
 
