@@ -96,16 +96,29 @@ def test_the_ledger_as_a_table(capsys, tmp_path, text_file, tiny, tiny_tokenizer
             assert (int(row["window"]), int(row["context"])) == (scores.window_index[t], scores.context_length[t])
 
 
-def test_a_picture_and_coloured_tokens(capsys, tmp_path, text_file):
+def test_a_picture_and_the_surprise_of_each_token(capsys, tmp_path, text_file, monkeypatch):
     file = tmp_path / "all.png"
     ask = ["perplexity", "--text", text_file, "--stride", 128, 64]
     code, out, _ = run(capsys, *ask, "--plot", file, "--surprise", 20)
-    assert code == 0 and file.read_bytes().startswith(b"\x89PNG") and out.count("\x1b[0m") >= 15
+    assert code == 0 and file.read_bytes().startswith(b"\x89PNG")
+    assert "\x1b" not in out and out.count("\n") > 20 and "   loss  token" in out  # no colours in a pipe
     code, out, _ = run(capsys, *ask, "--surprise", 20, "--json")
     tokens = [json.loads(line)["nll"] for line in out.splitlines()]
     assert code == 0 and "\x1b" not in out and TEXT.startswith("".join(token for token, _ in tokens[0]))
     assert tokens[0][0][1] is None and all(nll > 0 for _, nll in tokens[0][1:])
     assert [nll for _, nll in tokens[0][1:]] != [nll for _, nll in tokens[1][1:]] or len(tokens) == 2
+
+
+@pytest.mark.parametrize("variable, colours", [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_colours_and_their_legend_are_for_terminals_that_want_them(capsys, monkeypatch, text_file, variable, colours):
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code, out, _ = run(capsys, "perplexity", "--text", text_file, "--surprise", 20)
+    assert code == 0 and (out.count("\x1b[0m") >= 15) == colours and ("\x1b" in out) == colours
+    assert ("loss of each token: " in out and "8 or more" in out) == colours
 
 
 def test_half_precision_and_batches_change_little(capsys, text_file):

@@ -14,7 +14,18 @@ from ..generation.drafts import speculate
 from ..generation.processors import most_likely
 from ..generation.settings import Settings, check_prompts, row_seeds
 from ..tokenizer import Tokenizer
-from .options import add_device, add_dtype, add_json, add_source, load, not_empty, positive, print_json, seed
+from .options import (
+    add_device,
+    add_dtype,
+    add_json,
+    add_source,
+    load,
+    not_empty,
+    positive,
+    print_json,
+    seed,
+    unwritable,
+)
 
 NAME, HELP = "generate", "Continue texts, token by token"
 
@@ -68,6 +79,8 @@ def run(options) -> int:
     Settings(**settings)  # refuses what is wrong before a model is loaded
     integer("max_new_tokens", options.max_new_tokens, 0)
     model, tokenizer = load(options)
+    if (ids := unwritable(model, tokenizer)) is not None:
+        settings["suppress_tokens"] = ids
     texts = [text for text in texts for _ in range(options.samples)]
     prompts = check_prompts([tokenizer.encode(text) for text in texts], model)
     if one and not (options.json or options.show_probabilities or options.num_beams):
@@ -92,6 +105,8 @@ def read_prompts(options) -> list[str]:
     elif options.file or not sys.stdin.isatty():
         name, text = "stdin", decode_text(sys.stdin.buffer.read(), "stdin")
     else:
+        name, text = "stdin", ""
+    if name == "stdin" and not text.strip():
         raise ValueError("no prompt: give PROMPT, --file FILE, or one prompt a line on stdin")
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
     for number, line in enumerate(lines, start=1):

@@ -21,6 +21,7 @@ a first walk:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    open_missing_streams()
     for output in (sys.stdout, sys.stderr):  # a pipe on a machine set to ASCII must not end in a traceback
         if hasattr(output, "reconfigure"):
             output.reconfigure(encoding="utf-8", errors="replace")
@@ -36,6 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nminigpt: interrupted", file=sys.stderr)
         return 130
+
+
+def open_missing_streams() -> None:
+    """Put an empty stream where there is none: a caller may have closed stdin, stdout or stderr (`<&-`, `2>&-`). print
+    would then write what is meant for stderr to stdout, between the data."""
+    for name, mode in [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]:
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _sentence(error: Exception) -> str:

@@ -93,6 +93,11 @@ def load(options) -> tuple[GPT2, Tokenizer]:
     return model, load_tokenizer(options.source)
 
 
+def unwritable(model, tokenizer: Tokenizer) -> list[int] | None:
+    """The ids that a model may choose and its tokenizer cannot write, as in a padded vocabulary; None without any."""
+    return list(range(tokenizer.vocab_size, model.vocab_size)) or None
+
+
 def print_json(data) -> None:
     """One line of JSON, which knows neither infinity nor nan: null stands for them."""
     print(json.dumps(_finite(data), ensure_ascii=False), flush=True)

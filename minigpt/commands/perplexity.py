@@ -1,6 +1,9 @@
 """python -m minigpt perplexity: one ledger, and every number that is made of it."""
 
 import csv
+import math
+import os
+import sys
 
 from .._files import read_text
 from ..checkpoints import load_model, load_tokenizer, on_disk
@@ -47,7 +50,10 @@ def add(parser) -> None:
     parser.add_argument("--batch-size", type=positive, metavar="B", help="windows at a time")
     parser.add_argument("--plot", type=not_empty, metavar="PNG", help="windows, losses and perplexities as a picture")
     parser.add_argument(
-        "--surprise", type=positive, metavar="N", help="print the first N tokens, coloured by their loss"
+        "--surprise",
+        type=positive,
+        metavar="N",
+        help="print the first N tokens and their loss (colours on a terminal)",
     )
     parser.add_argument(
         "--ledger",
@@ -85,9 +91,25 @@ def run(options) -> int:
             print_json(row | nll)
         return 0
     if options.surprise:
-        print(surprise_in_colour(tokens, first.nll[: len(tokens)]), end="\n\n")
+        print_surprise(tokens, first.nll[: len(tokens)])
     print_one(first, rows[0], n_words, n_bytes) if len(rows) == 1 else print_several(rows)
     return 0
+
+
+def print_surprise(tokens: list[str], nll) -> None:
+    """The tokens on colours that say how surprised the model was, with a legend; where colours are not wanted (a pipe,
+    NO_COLOR, TERM=dumb), a token a line with its loss."""
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        print(surprise_in_colour(tokens, nll), end="\n\n")
+        samples = surprise_in_colour(
+            ["not scored", " 0 nats ", " 2 ", " 4 ", " 6 ", " 8 or more "], [math.nan, 0, 2, 4, 6, 8]
+        )
+        print(f"loss of each token: {samples}", end="\n\n")
+        return
+    print("   loss  token")
+    for token, loss in zip(tokens, nll, strict=True):
+        print(f"{'':>7}  {token!r}" if math.isnan(loss) else f"{loss:7.3f}  {token!r}")
+    print()
 
 
 def numbers(scores: Scores, n_words: int, n_bytes: int) -> dict:
@@ -121,7 +143,7 @@ def print_several(rows: list[dict]) -> None:
     for row in rows:
         print("  ".join(f"{_number(row[name]):>{max(12, len(name))}}" for name in columns))
     if any(row["scored"] < row["tokens"] - 1 for row in rows):
-        print("Where fewer are scored, the tokens behind the seams between windows had nothing to be foreseen from.")
+        print("Where fewer are scored, the tokens after the seams between windows had nothing to be predicted from.")
 
 
 def _number(value: float) -> str:

@@ -41,7 +41,7 @@ class Scores:
 
     @property
     def n_seams(self) -> int:
-        """Tokens behind the first that no window could score: at stride = window each window's first."""
+        """Tokens after the first that no window could score: at stride = window each window's first."""
         return len(self.nll) - 1 - self.n_scored
 
     @property
@@ -102,7 +102,7 @@ class Aggregation(NamedTuple):
     value: Callable[[Scores, int, int], float]  # of (scores, words in the text, bytes in the text)
 
 
-# w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and behind a seam.
+# w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and after a seam.
 AGGREGATIONS = [
     Aggregation("perplexity", "exp(Σ nll / n)", "exact: every scored token weighs the same",
                 lambda scores, n_words, n_bytes: scores.perplexity),

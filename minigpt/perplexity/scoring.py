@@ -53,7 +53,7 @@ def score(
                 raise FloatingPointError(
                     f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"
                 )
-            for w, row in zip(batch, losses.double().cpu().numpy(), strict=True):
+            for w, row in zip(batch, losses.cpu().double().numpy(), strict=True):  # (Apple's GPU has no float64)
                 nll[w.first_target : w.end] = row
     return Scores(nll, windows, window, stride)
 

@@ -120,7 +120,7 @@ def surprise_in_colour(tokens: list[str], nll: np.ndarray) -> str:
         how_much = 0.0 if np.isnan(loss) else surprise(loss)
         colour = "110;110;110" if np.isnan(loss) else f"{int(30 + 180 * how_much)};{int(30 + 70 * how_much)};30"
         start = f"\x1b[38;2;255;255;255;48;2;{colour}m"
-        # A coloured line end would colour the rest of the line: stop before it, go on behind it.
+        # A coloured line end would colour the rest of the line: stop before it, go on after it.
         coloured.append("\n".join(f"{start}{line}\x1b[0m" if line else "" for line in token.split("\n")))
     return "".join(coloured)
 

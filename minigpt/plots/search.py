@@ -24,7 +24,7 @@ def plot_tree(probabilities, kept=(), framed=(), label=str) -> Figure:
     for path, probability in probabilities.items():
         parent = path[:-1]
         (x0, y0), (x1, y1) = places[parent], places[path]
-        x0 += 0.35 if parent else 0.02  # behind the parent's text
+        x0 += 0.35 if parent else 0.02  # after the parent's text
         colour = BLUE if path in kept else GREY
         axes.plot([x0, x1], [y0, y1], color=colour, lw=2.5 if path in kept else 0.8, zorder=1)
         middle = (0.4 * x0 + 0.6 * x1, 0.4 * y0 + 0.6 * y1)
