@@ -297,16 +297,16 @@ MUTANTS = [
     Mutant(
         "hooks are looked for once",
         "fast.steps",
-        "or not is_unmodified_throughout(model):",
-        "or (step is None and not is_unmodified_throughout(model)):",
+        "if step is None or not unchanged():",
+        "if step is None:",
         "a hook that is added while a text is being written is passed over",
     ),
     Mutant(
         "a step goes on with the weights of before",
-        "fast.steps",
-        "if weights != made_for:",
-        "if step is None:",
-        "weights that are exchanged, or trained on, while a text is being written",
+        "fast.one_row_products",
+        "if state() != copied:",
+        "if False:",
+        "weights that are trained on while a text is being written: the head was copied before",
     ),
     Mutant(
         "the switch switches nothing",
@@ -495,8 +495,8 @@ MUTANTS = [
     Mutant(
         "no dropout on the embeddings",
         "models.gpt2",
-        "x = self.dropout(x)\n        for layer",
-        "for layer",
+        "x = self.dropout(x)\n        layers",
+        "layers",
         "embd_pdrop forgotten",
     ),
     Mutant(
@@ -627,10 +627,12 @@ MUTANTS = [
         "generation.processors",
         '    Processor("repetition_penalty", 1.0, penalize_repetition),\n'
         '    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),\n'
+        '    Processor("suppress_tokens", None, lambda logits, texts, ids: suppress_tokens(logits, ids)),\n'
         '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
         "temperature)),\n"
         '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n',
         '    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),\n'
+        '    Processor("suppress_tokens", None, lambda logits, texts, ids: suppress_tokens(logits, ids)),\n'
         '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
         "temperature)),\n"
         '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n'
@@ -668,8 +670,8 @@ MUTANTS = [
     Mutant(
         "the config's end of text ignored",
         "generation.settings",
-        "return Stopping(model.end_tokens, max_new_tokens, model.max_tokens)",
-        "return Stopping(frozenset(), max_new_tokens, model.max_tokens)",
+        "stop_tokens = model.end_tokens if self.stop_tokens is None else",
+        "stop_tokens = frozenset() if self.stop_tokens is None else",
         "the model writes on behind the end",
     ),
     # --- decoding.py
@@ -1221,6 +1223,171 @@ MUTANTS = [
         "        if previous[left] >= 0:\n            consider(previous[left])\n",
         "",
         "the new token is offered to its right neighbour only",
+    ),
+    # --- checkpoints/
+    Mutant(
+        "of two names the later one counts",
+        "checkpoints.configs",
+        "if own in obeyed and obeyed[own][1] != value:",
+        "if False:",
+        "n_layer 2 and num_hidden_layers 4 in one file: transformers itself takes one of them in silence",
+    ),
+    Mutant(
+        "a field that is not known is passed over",
+        "checkpoints.configs",
+        'elif not (name in HARMLESS | names.HARMLESS or name.startswith("_") or _says_nothing(value)):',
+        "elif False:",
+        "a config that asks for what the model does not do is loaded, and the numbers are wrong",
+    ),
+    Mutant(
+        "a field's other name is not known",
+        "checkpoints.names.gpt2",
+        '"num_hidden_layers": "n_layer",',
+        "",
+        "a config.json in the common words falls back to 12 layers",
+    ),
+    Mutant(
+        "a head rounded more coarsely is another head",
+        "checkpoints.translate",
+        "same = torch.equal(head.to(embedding.dtype), embedding) or torch.equal(head, embedding.to(head.dtype))",
+        "same = torch.equal(head.float(), embedding.float())",
+        "a tied checkpoint whose head was saved in bfloat16 is refused",
+    ),
+    Mutant(
+        "a head of its own in a tied model",
+        "checkpoints.translate",
+        "    if not same:\n",
+        "    if False:\n",
+        "the head that was trained is thrown away without a word",
+    ),
+    # --- tokenizer/
+    Mutant(
+        "two tokenizers in one folder",
+        "tokenizer.files",
+        'if different or parts["merges"] != whole["merges"]:',
+        "if False:",
+        "a new vocab.json is written beside an old tokenizer.json, and others go on reading the old one",
+    ),
+    Mutant(
+        "ids with holes",
+        "tokenizer.files",
+        "if id is not None and id != expected:",
+        "if False:",
+        "an added token gets another id than in transformers",
+    ),
+    Mutant(
+        "a special token leaves the space to its left",
+        "tokenizer.specials",
+        "if token.lstrip:",
+        "if False:",
+        "lstrip of <mask> is passed over",
+    ),
+    Mutant(
+        "a word contains a special token",
+        "tokenizer.specials",
+        "if token.single_word and (",
+        "if False and (",
+        "single_word is passed over",
+    ),
+    Mutant(
+        "the first of two special tokens, not the longer",
+        "tokenizer.specials",
+        "longest_first = sorted(by_name, key=len, reverse=True)",
+        "longest_first = sorted(by_name, key=len)",
+        "<|end|> is found in <|end|>|",
+    ),
+    Mutant(
+        "plain text ends a document",
+        "tokenizer.bpe",
+        "if special_tokens or not token.special]",
+        "if True]",
+        "a user writes <|endoftext|> into a prompt, and it is obeyed",
+    ),
+    Mutant(
+        "the mark before a text is a part of it",
+        "_files",
+        'return data.decode("utf-8-sig")',
+        'return data.decode("utf-8")',
+        "a file that was saved by Notepad begins with U+FEFF",
+    ),
+    Mutant(
+        "of a token twice the first counts",
+        "tokenizer.files",
+        "specials[token.content] = token  # of two, the later one counts",
+        "pass",
+        "added_tokens says <x> and then <x> with lstrip: tokenizers takes the second",
+    ),
+    Mutant(
+        "the template's ids are looked up by name",
+        "tokenizer.files",
+        'ids += post_processor["special_tokens"][piece["SpecialToken"]["id"]]["ids"]',
+        'ids += [vocabulary[piece["SpecialToken"]["id"]]]',
+        "right only as long as a template says the vocabulary's ids",
+    ),
+    Mutant(
+        "another family's tokenizer",
+        "tokenizer.configs",
+        'if config.get("tokenizer_class") not in OF_GPT2 + AS_WRITTEN:',
+        "if False:",
+        "RoBERTa's files are a byte-level BPE too, and its ids are others",
+    ),
+    Mutant(
+        "a setting that is not known is passed over",
+        "tokenizer.configs",
+        '        if config.get(name):\n            raise ValueError(f"{file}: {name} is',
+        '        if False:\n            raise ValueError(f"{file}: {name} is',
+        "split_special_tokens: the names are plain text there",
+    ),
+    # --- data/, train/
+    Mutant(
+        "a text without line ends holds out nothing",
+        "data.texts",
+        "key=lambda start: abs(start - wanted), default=wanted)",
+        "key=lambda start: abs(start - wanted), default=len(text))",
+        "the report divides by no bytes",
+    ),
+    Mutant(
+        "the last line is held out, however long",
+        "data.texts",
+        "starts = [place + 1 for place in range(first - 1, last)",
+        "starts = [place + 1 for place in range(-1, last)",
+        "the cut is put at the last line end before the tail: most of the text is held out",
+    ),
+    Mutant(
+        "the rate rises again after the last step",
+        "train.optimizer",
+        "done = min(1.0, (step - config.warmup_steps) / way_down)",
+        "done = ((step - config.warmup_steps) / way_down)",
+        "a cosine is not clamped, and a run that goes on climbs back up",
+    ),
+    Mutant(
+        "an older snapshot takes the newer ones' place",
+        "train.snapshots",
+        "if old < step]",
+        "]",
+        "a run that goes on from an older step deletes what it has just written",
+    ),
+    Mutant(
+        "counts of the last tokens are missing",
+        "train.baselines",
+        "np.bincount(grams.history[n], counts, minlength=n_histories)",
+        "np.bincount(grams.history[n], counts)",
+        "bincount ends at the largest history that has a follower",
+    ),
+    # --- fast/, generation/
+    Mutant(
+        "a head's bias is forgotten",
+        "fast.unmodified",
+        "return False  # a head with a bias is not the one that gpt2.py makes",
+        "pass",
+        "a reader puts a head with a bias in, and the loss is computed from its weight alone",
+    ),
+    Mutant(
+        "only the first row is suppressed",
+        "generation.processors",
+        "logits[:, forbidden] = -torch.inf",
+        "logits[:1, forbidden] = -torch.inf",
+        "tried with one prompt only",
     ),
 ]
 

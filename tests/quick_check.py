@@ -6,6 +6,7 @@ Hugging Face computes is computed once. Each check names the test of the suite t
 
 import importlib
 import itertools
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -633,7 +634,7 @@ def _():
 
 @check(
     "changes on the way",
-    "fast.steps fast.unmodified",
+    "fast.steps fast.unmodified fast.one_row_products",
     "test_one_token.py::test_what_changes_while_a_text_is_written_counts",
 )
 def _():
@@ -970,3 +971,146 @@ def _():
         theirs = tokenizers.ByteLevelBPETokenizer(f"{folder}/vocab.json", f"{folder}/merges.txt")
     for text in [*texts, "thethethe lowestest abaabbab theorem wider"]:
         assert ours_.encode(text) == theirs.encode(text).ids
+
+
+@check(
+    "special tokens",
+    "tokenizer.specials tokenizer.bpe",
+    "test_tokenizer_folders.py::test_the_ids_are_those_of_auto_tokenizer_and_a_saved_folder_keeps_them",
+)
+def _():
+    tokenizer_class = importlib.import_module("minigpt.tokenizer.bpe").Tokenizer
+    special = importlib.import_module("minigpt.tokenizer.specials").SpecialToken
+    vocabulary = tokenizer_class.train(["a b"], 257).vocabulary | {"<m>": 257, "<m>>": 258, "by": 259}
+    tokens = [special("<m>", lstrip=True), special("<m>>"), special("by", single_word=True)]
+    tokenizer = tokenizer_class(vocabulary, [], tokens)
+    text = "a <m> <m>> by bye"
+    parts = ["<m>" if id == 257 else tokenizer.pieces([id])[0] for id in tokenizer.encode(text)]
+    assert parts == ["a", "<m>", " ", "<m>>", " ", "by", " ", "b", "y", "e"]
+    assert max(tokenizer.encode(text, special_tokens=False)) < 256
+
+
+@check(
+    "tokenizer folders",
+    "tokenizer.files tokenizer.configs _files",
+    "test_tokenizer_folders.py::test_two_tokenizers_in_one_folder_are_refused",
+)
+def _():
+    import json
+
+    tokenizer_class = importlib.import_module("minigpt.tokenizer").Tokenizer
+    own, other = (tokenizer_class.train([text], 260) for text in ("low lower lowest", "new newer newest"))
+
+    def folder_with(file, more, merge=True):
+        folder = tempfile.mkdtemp()
+        own.save(folder)
+        before = json.loads(Path(folder, file).read_text(encoding="utf-8"))
+        Path(folder, file).write_text(json.dumps(before | more if merge else more), encoding="utf-8")
+        return folder
+
+    refused = [
+        folder_with("vocab.json", other.vocabulary, merge=False),
+        folder_with("tokenizer_config.json", {"added_tokens_decoder": {"300": {"content": "<x>"}}}),
+        folder_with("tokenizer_config.json", {"tokenizer_class": "RobertaTokenizer"}),
+        folder_with("tokenizer_config.json", {"split_special_tokens": True}),
+    ]
+    twice = [{"id": 260, "content": "<x>"}, {"id": 260, "content": "<x>", "lstrip": True}]
+    template = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>"}}, {"Sequence": {"id": "A"}}]}
+    template |= {"special_tokens": {"<x>": {"ids": [7, 8]}}}
+    obeyed = folder_with("tokenizer.json", {"added_tokens": twice, "post_processor": template})
+    merges = Path(obeyed, "merges.txt")
+    merges.write_bytes(b"\xef\xbb\xbf" + merges.read_bytes())
+    try:
+        tokenizer = tokenizer_class.load(obeyed)
+        assert tokenizer.merges == own.merges and tokenizer.encode("  <x>") == [7, 8, 260]
+        for folder in refused:
+            try:
+                tokenizer_class.load(folder)
+            except ValueError:
+                continue
+            raise AssertionError("a folder that contradicts itself was accepted")
+    finally:
+        for folder in [obeyed, *refused]:
+            shutil.rmtree(folder)
+
+
+@check(
+    "config.json",
+    "checkpoints.configs checkpoints.names.gpt2 checkpoints.translate",
+    "test_pretrained.py::test_the_other_names_of_a_field_are_obeyed",
+)
+def _():
+    import json
+
+    minigpt = importlib.import_module("minigpt")
+    weights = importlib.import_module("safetensors.torch")
+    refused = importlib.import_module("minigpt.checkpoints").CheckpointError
+    torch.manual_seed(0)
+    model = minigpt.GPT2(minigpt.GPT2Config(vocab_size=11, n_positions=8, n_embd=4, n_layer=2, n_head=2))
+    head = model.token_embedding.weight.detach().clone()
+    for more, head_saved, accepted in [
+        ({"num_hidden_layers": 2, "n_layer": None}, None, True),
+        ({"num_hidden_layers": 2}, head.bfloat16(), True),
+        ({"n_layer": 1, "num_hidden_layers": 2}, None, False),
+        ({"rope_theta": 10.0}, None, False),
+        ({}, -head, False),
+    ]:
+        with tempfile.TemporaryDirectory() as folder:
+            minigpt.save_model(model, folder)
+            file, tensors = Path(folder, "config.json"), Path(folder, "model.safetensors")
+            fields = json.loads(file.read_text()) | more
+            file.write_text(json.dumps({name: value for name, value in fields.items() if value is not None}))
+            if head_saved is not None:
+                weights.save_file(weights.load_file(tensors) | {"lm_head.weight": head_saved}, tensors)
+            try:
+                assert minigpt.load_model(folder).config.n_layer == 2 and accepted
+            except refused:
+                assert not accepted
+
+
+@check("held out", "data.texts", "test_cli_train.py::test_a_twentieth_is_held_out_whatever_the_text_ends_in")
+def _():
+    hold_out_tail = importlib.import_module("minigpt.data").hold_out_tail
+    assert [len(hold_out_tail(text)[1]) for text in ("x" * 1000, "x" * 499 + "\n" + "x" * 500)] == [50, 50]
+    assert len(hold_out_tail("x" * 939 + "\n" + "x" * 60)[1]) == 60
+
+
+@check("afterwards", "train.optimizer train.snapshots", "test_train.py::test_the_learning_rate_at_the_end_and_beyond")
+def _():
+    train, snapshots = (importlib.import_module(f"minigpt.{name}") for name in ("train", "train.snapshots"))
+    config = train.TrainConfig(warmup_steps=4, steps=9, learning_rate=1.0, final_learning_rate=0.1)
+    close([train.learning_rate_at(step, config) for step in (9, 12)], [0.1, 0.1])
+    with tempfile.TemporaryDirectory() as folder:
+        for step in (4, 8, 12, 2):
+            snapshots.save_snapshot(Path(folder), step, {"step": step})
+        assert 2 in snapshots.steps_on_disk(Path(folder))
+
+
+@check("counting", "train.baselines", "test_baselines.py::test_a_text_may_end_with_what_follows_nothing")
+def _():
+    baselines = importlib.import_module("minigpt.train.baselines")
+    tokens = np.array([0, 1, 2, 0, 1, 3, 9])
+    assert np.isfinite(baselines.kneser_ney_nll(tokens, np.array([0, 9, 9, 9]), 10, 2)).all()
+
+
+@check("a changed head", "fast.unmodified", "test_gpt2.py::test_a_changed_head_counts_everywhere")
+def _():
+    minigpt, fast = importlib.import_module("minigpt"), importlib.import_module("minigpt.fast")
+    loss_of = importlib.import_module("minigpt.loss").next_token_loss
+    torch.manual_seed(0)
+    shape = dict(vocab_size=11, n_positions=8, n_embd=4, n_layer=1, n_head=2)
+    model = minigpt.GPT2(minigpt.GPT2Config(**shape, tie_word_embeddings=False)).double().eval()
+    model.lm_head = torch.nn.Linear(4, 11).double()
+    tokens = torch.tensor([[1, 2, 3, 4]])
+    close(fast.LanguageModelLoss(model)(tokens, tokens), loss_of(model(tokens), tokens))
+
+
+@check(
+    "suppressed",
+    "generation.processors",
+    "test_generation.py::test_suppressed_tokens_are_never_chosen_as_in_transformers",
+)
+def _():
+    processors = importlib.import_module("minigpt.generation.processors")
+    shaped = processors.process(torch.zeros(2, 4), [[0], [0]], suppress_tokens=[1, 3])
+    assert shaped.isinf().tolist() == [[False, True, False, True]] * 2

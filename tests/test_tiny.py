@@ -31,7 +31,7 @@ def test_it_copies_what_it_has_seen(tiny):
     assert gap == pytest.approx(said(r"induction gap \| ([\d.]+) nats"), abs=1e-3) and gap >= 1.5
 
 
-def test_it_foresees_held_out_text_better_than_counting_and_compressing(tiny, tiny_tokenizer, full):
+def test_it_predicts_held_out_text_better_than_counting_and_compressing(tiny, tiny_tokenizer, full):
     if not full:
         pytest.skip("reading the corpus and counting it take a minute: python -m pytest --full")
     training, held_out = ([document.text for document in part] for part in documentation_corpus())
