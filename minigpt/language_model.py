@@ -7,8 +7,9 @@ Generation, beam search, drafts and perplexity know no model class. They know a 
     logits = model.logits(hidden[:, -1])                            a score for each token that may come next
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -18,16 +19,30 @@ from .kv_cache import KVCache
 READ_AT_ONCE = 512
 
 
+@dataclass
+class Source:
+    """Another text that has been read before, as a decoder's cross attention asks it: for each layer keys and values,
+    (B, H, S, D) each, and a mask (B, 1, 1, S) that hides its pads, None where there are none."""
+
+    keys_values: list[tuple[torch.Tensor, torch.Tensor]]
+    mask: torch.Tensor | None = None
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows, in this order."""
+        self.keys_values = [(k[rows], v[rows]) for k, v in self.keys_values]
+        self.mask = None if self.mask is None else self.mask[rows]
+
+
 class Past:
     """What has been read of the texts of a batch. It belongs to the caller; the model adds to it when it reads.
 
     cache holds the keys and values of what has been read. Without one, tokens (B, length) are kept and read again with
     the new ones: slow, and the same answers. real (B, capacity) is 1 for a token and 0 for a pad, None where there are
-    no pads. sources are the keys and values of another text for each layer's cross attention, None without one.
+    no pads. source is another text that the model looks at while it writes (T5), None without one.
     """
 
-    def __init__(self, cache: KVCache | None = None, real: torch.Tensor | None = None, sources: list | None = None):
-        self.cache, self.real, self.sources = cache, real, sources
+    def __init__(self, cache: KVCache | None = None, real: torch.Tensor | None = None, source: Source | None = None):
+        self.cache, self.real, self.source = cache, real, source
         self.tokens: torch.Tensor | None = None
 
     @property
@@ -45,14 +60,26 @@ class Past:
         """(B, length + T): what has been read without a cache, and the new tokens (B, T)."""
         return new if self.tokens is None else torch.cat([self.tokens, new], dim=1)
 
+    def read(self, tokens: torch.Tensor, hidden: Callable) -> torch.Tensor:
+        """Hidden states (B, T, C) of new tokens (B, T), which are in the past afterwards. hidden(tokens, which of all
+        are real, cache=...) computes them; when it raises, the past is as it was."""
+        n_new = tokens.size(1)
+        real = self.real_tokens(self.length + n_new)
+        if self.cache is not None:
+            return hidden(tokens, real, cache=self.cache)
+        everything = self.tokens_with(tokens)
+        states = hidden(everything, real)[:, -n_new:]
+        self.tokens = everything
+        return states
+
     def select(self, rows: Sequence[int]) -> None:
         """Keep these rows, in this order (a row may be taken twice: beams)."""
         if self.cache is not None:
             self.cache.select(rows)
         self.tokens = None if self.tokens is None else self.tokens[rows]
         self.real = None if self.real is None else self.real[rows]
-        if self.sources is not None:
-            self.sources = [(k[rows], v[rows]) for k, v in self.sources]
+        if self.source is not None:
+            self.source.select(rows)
 
     def truncate(self, n: int) -> None:
         """Forget all but the first n tokens."""
@@ -79,9 +106,13 @@ class LanguageModel(Protocol):
     """A model that can be asked for the next token."""
 
     vocab_size: int
+    has_encoder: bool  # whether prompts are read by an encoder, and texts begin anew (T5), not with their prompts
     max_tokens: int | None  # the most tokens that one text may have; None: as many as you like
     end_tokens: frozenset[int]  # the ids that end a text
     device: torch.device
+
+    def first_texts(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """What is continued for each prompt: the prompt itself, or where an encoder reads it, a start token."""
 
     def start(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, use_cache: bool = True) -> Start:
         """Prepare to continue prompts of any lengths by up to max_new_tokens each."""
@@ -93,9 +124,36 @@ class LanguageModel(Protocol):
         """Hidden states (..., C) -> scores (..., V) of the token after each."""
 
 
-class DecoderOnly:
+class TokenModel:
+    """What all our networks know: they have a config and a token_embedding."""
+
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        end = self.config.eos_token_id
+        return frozenset([] if end is None else end if isinstance(end, tuple) else [end])
+
+    @property
+    def device(self) -> torch.device:
+        return self.token_embedding.weight.device
+
+    @staticmethod
+    def check_dtype(dtype: torch.dtype) -> None:
+        """Raise ValueError for a dtype in which this kind of model cannot compute."""
+
+
+class DecoderOnly(TokenModel):
     """`start` and `read` of a model whose texts are their own prompts and that has hidden(tokens, attention_mask,
     cache=...) and new_cache(batch_size, capacity)."""
+
+    has_encoder = False
+
+    def first_texts(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """As `LanguageModel.first_texts`: the prompts."""
+        return [list(prompt) for prompt in prompts]
 
     def start(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, use_cache: bool = True) -> Start:
         """Pad the prompts on the left, so that the next token of every row comes in the same column:
@@ -103,7 +161,7 @@ class DecoderOnly:
         row 0   [pad pad the  cat]  sat  down
         row 1   [the old  grey cat] was  here      the mask hides the pads, the positions start after them
         """
-        texts = [list(prompt) for prompt in prompts]
+        texts = self.first_texts(prompts)
         longest = max(map(len, texts))
         pads = [longest - len(text) for text in texts]
         ends = [min(len(text) + max_new_tokens, self.max_tokens) - 1 for text in texts]  # the last token is never read
@@ -117,14 +175,26 @@ class DecoderOnly:
 
     def read(self, tokens: torch.Tensor, past: Past) -> torch.Tensor:
         """As `LanguageModel.read`. Raises ValueError as `hidden` does, with past as it was."""
-        n_new = tokens.size(1)
-        real = past.real_tokens(past.length + n_new)
-        if past.cache is not None:
-            return self.hidden(tokens, real, cache=past.cache)
-        everything = past.tokens_with(tokens)
-        hidden = self.hidden(everything, real)[:, -n_new:]
-        past.tokens = everything
-        return hidden
+        return past.read(tokens, self.hidden)
+
+
+def check_language_model(model, task: str) -> None:
+    """Raise ValueError for a model that cannot be asked for the next token, with what it can do instead."""
+    if not hasattr(model, "start"):
+        reason = getattr(model, "why_no_language_model", "it has no `start` and `read` (minigpt.language_model)")
+        raise ValueError(f"{type(model).__name__} cannot {task}: {reason}")
+
+
+def padded_on_the_right(texts: Sequence[Sequence[int]], device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Texts of any lengths -> tokens (B, T), and a mask (B, T) with 1 for a token and 0 for a pad; None without pads.
+
+    Pads are token 0: nothing looks at them.
+    """
+    longest = max(map(len, texts))
+    pads = [longest - len(text) for text in texts]
+    tokens = torch.tensor([[*text, *[0] * pad] for text, pad in zip(texts, pads, strict=True)], device=device)
+    real = [[1] * len(text) + [0] * pad for text, pad in zip(texts, pads, strict=True)]
+    return tokens, torch.tensor(real, device=device) if any(pads) else None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What stands beside attention in a block: activation functions, and the MLP."""
+"""What stands beside attention in a block: activation functions, the MLP, the gated MLP, and RMSNorm."""
 
 from collections.abc import Callable
 
@@ -36,17 +36,60 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 class MLP(nn.Module):
     """Two layers applied to each position alone: (B, T, C) -> (B, T, d_inner) -> (B, T, C)."""
 
-    def __init__(self, d_model: int, d_inner: int, activation: Callable):
+    def __init__(self, d_model: int, d_inner: int, activation: Callable, linear_bias: bool = True):
         super().__init__()
-        self.up = nn.Linear(d_model, d_inner)
+        self.up = nn.Linear(d_model, d_inner, bias=linear_bias)
         self.activation = activation
-        self.down = nn.Linear(d_inner, d_model)
+        self.down = nn.Linear(d_inner, d_model, bias=linear_bias)
 
     def forward(self, x):
-        return self.down(self.activation(self.up(x)))
+        return self.down(self.inner(x))
+
+    def inner(self, x):
+        """(B, T, C) -> (B, T, d_inner): what is left of x after the activation."""
+        return self.activation(self.up(x))
+
+
+class GatedMLP(MLP):
+    """An MLP with a second matrix, whose activated answer says how much of each inner column passes:
+    down(activation(gate x) · up x). "GLU variants improve Transformer" (Shazeer 2020), section 2: with silu it is
+    SwiGLU (Llama), with GELU it is GEGLU (T5 v1.1)."""
+
+    def __init__(self, d_model: int, d_inner: int, activation: Callable, linear_bias: bool = True):
+        super().__init__(d_model, d_inner, activation, linear_bias)
+        self.gate = nn.Linear(d_model, d_inner, bias=linear_bias)
+
+    def inner(self, x):
+        return self.activation(self.gate(x)) * self.up(x)
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x²) + eps) · weight: LayerNorm without the mean and the bias (Zhang & Sennrich 2019, section 4).
+
+    (..., C) -> (..., C). Half precision is normalised in float32.
+    """
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
+
+    def forward(self, x):
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        normed = wide * torch.rsqrt(wide.pow(2).mean(dim=-1, keepdim=True) + self.eps)
+        return self.weight * normed.to(x.dtype)
 
 
 def embedding(n_rows: int, width: int) -> nn.Embedding:
     """An nn.Embedding without torch's own first draw, which a model draws over (and which takes seconds on the device
     "meta", where loaded models are built)."""
     return nn.Embedding.from_pretrained(torch.empty(n_rows, width), freeze=False)
+
+
+@torch.no_grad()
+def draw_normal(model: nn.Module, std: float) -> None:
+    """Weights of all linear layers and embeddings from N(0, std²), their biases 0; norms stay as they are made."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -4,6 +4,12 @@ log p(v) = logits[v] - log Σ_u exp(logits[u])         log-softmax
 loss     = -log p(target)                             a label selects one log-probability
 loss     = mean over the labels that are not -100     those are ignored
 logits[:, :-1] predict labels[:, 1:]                  the shift: position t predicts token t + 1
+
+| loss            | model         | position t predicts | the model has read                      |
+|-----------------|---------------|---------------------|-----------------------------------------|
+| next_token_loss | GPT-2, Llama  | token t + 1         | tokens 0 ... t                          |
+| masked_loss     | BERT          | token t             | all of the text, with token t masked    |
+| sequence_loss   | T5            | label t             | the source, and labels 0 ... t - 1      |
 """
 
 import torch
@@ -96,16 +102,84 @@ def next_token_loss(
     Raises ValueError as `cross_entropy` does, for an attention_mask of another shape or with other values than 0 and 1,
     and for a num_items below 1.
     """
-    if logits.dim() != 3 or labels.shape != logits.shape[:2]:
-        raise ValueError(
-            f"expected logits (B, T, V) and labels (B, T), got {tuple(logits.shape)}, {tuple(labels.shape)}"
-        )
+    _check_rows(logits, labels)
     check_reduction(reduction, num_items)
     counted_targets(labels, logits.size(-1), logits.device, ignore_index)  # the first too, though nothing predicts it
     logits, targets = logits[:, :-1], next_token_targets(labels, attention_mask, ignore_index)
+    return _loss(logits, targets, ignore_index, reduction, num_items)
+
+
+def masked_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    num_items: int | None = None,
+) -> torch.Tensor:
+    """BERT's loss (Devlin et al. 2018, section 3.1, "Masked LM"): position t predicts its own token, which was masked
+    when the model read it. There is no shift.
+
+    logits (B, T, V); labels (B, T) hold the original token where it was masked, and ignore_index everywhere else, pads
+    included. reduction and num_items as in `next_token_loss`. Raises ValueError as that does.
+    """
+    _check_rows(logits, labels)
+    check_reduction(reduction, num_items)
+    return _loss(logits, labels, ignore_index, reduction, num_items)
+
+
+def sequence_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    pad_token_id: int | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    num_items: int | None = None,
+) -> torch.Tensor:
+    """T5's loss (Raffel et al. 2020, section 2.1): position t of the decoder predicts label t. The shift has been done
+    already, by `decoder_inputs`.
+
+    logits (B, T, V), labels (B, T) with ignore_index in place of pads. pad_token_id, where it is given, may not be
+    among the labels: a pad that counts makes the loss another. Raises ValueError for that, and as `masked_loss` does.
+    """
+    _check_rows(logits, labels)
+    refuse_pads(labels, pad_token_id, ignore_index)
+    return masked_loss(logits, labels, ignore_index, reduction, num_items)
+
+
+def decoder_inputs(
+    labels: torch.Tensor, start_token_id: int, pad_token_id: int, ignore_index: int = -100
+) -> torch.Tensor:
+    """What T5's decoder reads to predict labels (B, T): the labels one place later, with the start token in front.
+
+    An ignored label is read as a pad: what is predicted after it is ignored, too. Raises ValueError for pads among the
+    labels, which would count.
+    """
+    refuse_pads(labels, pad_token_id, ignore_index)
+    inputs = labels.roll(1, dims=1)
+    inputs[:, 0] = start_token_id
+    return inputs.masked_fill(inputs == ignore_index, pad_token_id)
+
+
+def refuse_pads(labels: torch.Tensor, pad_token_id: int | None, ignore_index: int = -100) -> None:
+    """Raise ValueError, with its place, for a label that is a pad."""
+    if pad_token_id is not None and pad_token_id != ignore_index and (labels == pad_token_id).any():
+        row, column = (labels == pad_token_id).nonzero()[0].tolist()
+        raise ValueError(
+            f"labels hold the pad {pad_token_id} at row {row}, column {column}, where it would count; "
+            f"write ignore_index={ignore_index} in place of pads"
+        )
+
+
+def _loss(logits, targets, ignore_index, reduction, num_items):
     if num_items is None:
         return cross_entropy(logits, targets, ignore_index, reduction)
     return cross_entropy(logits, targets, ignore_index, "sum") / num_items
+
+
+def _check_rows(logits: torch.Tensor, labels: torch.Tensor) -> None:
+    if logits.dim() != 3 or labels.shape != logits.shape[:2]:
+        shapes = f"{tuple(logits.shape)}, {tuple(labels.shape)}"
+        raise ValueError(f"expected logits (B, T, V) and labels (B, T), got {shapes}")
 
 
 def next_token_targets(

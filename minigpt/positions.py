@@ -1,6 +1,14 @@
-"""Where a token is: the number of its place in its text, with pads around it or with documents packed into one row."""
+"""Where a token is: the number of its place in its text (with pads around it, or with documents packed into one row),
+and the two ways to use it inside attention: Llama turns queries and keys, T5 adds a bias to the scores."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
+
+from ._checks import check_fields, choice, integer, number
 
 
 def position_ids_for(attention_mask: torch.Tensor | None, past: int, tokens: torch.Tensor) -> torch.Tensor:
@@ -31,3 +39,106 @@ def segment_mask(segment_ids: torch.Tensor) -> torch.Tensor:
         got = f"{segment_ids.dtype} {tuple(segment_ids.shape)}"
         raise ValueError(f"segment_ids must be integers of shape (batch, tokens), got {got}")
     return (segment_ids[:, :, None] == segment_ids[:, None, :])[:, None]
+
+
+# --- rotary embedding: Llama -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """How the rates of a rotary embedding are slowed down, for longer texts than a model was first trained on. Field
+    names are those of config.json's rope_scaling.
+
+    rope_type "linear": every rate is divided by factor (Chen et al. 2023, "Position interpolation"). "llama3": only the
+    slow ones are, whose wave is longer than original_max_position_embeddings / low_freq_factor tokens; those shorter
+    than original_max_position_embeddings / high_freq_factor stay, and those in between are mixed (Llama 3.1).
+    """
+
+    rope_type: str
+    factor: float
+    low_freq_factor: float | None = None
+    high_freq_factor: float | None = None
+    original_max_position_embeddings: int | None = None
+
+    def __post_init__(self):
+        check_fields(self, choice, "rope_type", choices=("linear", "llama3"))
+        check_fields(self, number, "factor", least=1)
+        of_llama3 = ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+        if self.rope_type == "linear":
+            if given := [name for name in of_llama3 if getattr(self, name) is not None]:
+                raise ValueError(f"{given[0]} belongs to rope_type llama3, got {self!r}")
+            return
+        check_fields(self, number, "low_freq_factor high_freq_factor", above=0)
+        check_fields(self, integer, "original_max_position_embeddings", least=1)
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise ValueError(f"low_freq_factor must be below high_freq_factor, got {self!r}")
+
+
+def rotary_rates(d_head: int, theta: float, scaling: RopeScaling | None = None, device=None, dtype=None):
+    """(D/2,): by how much each pair of columns turns from one position to the next, in radians: 1 / theta^(2i / D).
+
+    RoPE (Su et al. 2021, "RoFormer", section 3.2.2). The first pair turns by 1, the last by almost 1 / theta.
+    """
+    rates = 1.0 / theta ** (torch.arange(0, d_head, 2, device=device).to(dtype) / d_head)
+    if scaling is None:
+        return rates
+    slowed = rates / scaling.factor
+    if scaling.rope_type == "linear":
+        return slowed
+    wavelength = 2 * math.pi / rates  # tokens until a pair has turned once
+    turns = scaling.original_max_position_embeddings / wavelength
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    kept = ((turns - low) / (high - low)).clamp(0, 1)  # 1 for the quick pairs, 0 for the slow ones
+    return (1 - kept) * slowed + kept * rates
+
+
+def rotation(position_ids: torch.Tensor, rates: torch.Tensor, dtype: torch.dtype) -> Callable:
+    """The function that turns queries or keys x (B, H, T, D) of a dtype by their positions (B, T).
+
+    Columns i and i + D/2 are a pair, a point in the plane, and it turns by position · rates[i]. So a query at position
+    m and a key at n give the score that they would give at m - n and 0: it depends on their distance alone. Angles,
+    sines and cosines are made in the dtype of the rates: position 500 in bfloat16 would be known to 2 positions.
+    """
+    angles = position_ids[:, None, :, None].to(rates.dtype) * rates  # (B, 1, T, D/2)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def rotate(x: torch.Tensor) -> torch.Tensor:
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+    return rotate
+
+
+# --- relative bias: T5 -----------------------------------------------------------------------------------------------
+
+
+def relative_buckets(distance: torch.Tensor, n_buckets: int, max_distance: int, bidirectional: bool) -> torch.Tensor:
+    """distance = key position - query position, int64 of any shape -> the number of its bucket, of the same shape.
+
+    T5 (Raffel et al. 2020, section 2.1). Half of the buckets hold one distance each, 0, 1, 2 ...; in the others the
+    ranges grow with the logarithm, and the last holds max_distance and all beyond it. A bidirectional stack has one
+    half of the buckets for keys before the query and the other half for keys after it; in the decoder a key after the
+    query is never looked at, and gets bucket 0.
+    """
+    if bidirectional:
+        n_buckets //= 2
+        first, distance = torch.where(distance > 0, n_buckets, 0), distance.abs()
+    else:
+        first, distance = 0, (-distance).clamp(min=0)
+    n_exact = n_buckets // 2
+    # In float32 whatever the model: a distance on the border of two buckets must fall where it fell in training.
+    share = (distance.float() / n_exact).log() / math.log(max_distance / n_exact)  # 0 at n_exact, 1 at max_distance
+    grown = n_exact + (share * (n_buckets - n_exact)).clamp(min=0).long()
+    return first + torch.where(distance < n_exact, distance, grown.clamp(max=n_buckets - 1))
+
+
+def relative_bias(
+    table: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor, max_distance: int, causal: bool
+) -> torch.Tensor:
+    """What T5 adds to the scores of queries (Tq,) and keys (Tk,): (1, H, Tq, Tk), from a table (n_buckets, H).
+
+    Only the rows of these queries are made: a cached step asks for one. causal says whose table it is: the decoder's.
+    """
+    distance = key_positions[None, :] - query_positions[:, None]
+    buckets = relative_buckets(distance, len(table), max_distance, bidirectional=not causal)
+    return F.embedding(buckets, table).permute(2, 0, 1)[None]

@@ -128,7 +128,7 @@ def twin(theirs: transformers.GPT2LMHeadModel, config: GPT2Config, attention: st
     ours = GPT2(config, attention).to(next(theirs.parameters()).dtype).eval()
     shapes = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
     tensors = {name.removeprefix("transformer."): tensor for name, tensor in theirs.state_dict().items()}
-    ours.load_state_dict(from_hugging_face(tensors, NAMES["gpt2"], shapes, config.n_layer))
+    ours.load_state_dict(from_hugging_face(tensors, NAMES["gpt2"], shapes, config))
     return ours
 
 
@@ -143,7 +143,7 @@ def gradients(ours: GPT2, theirs: torch.nn.Module) -> dict[str, tuple[torch.Tens
     """(our gradient, Hugging Face's) of every parameter by our names, through the same table as the weights."""
     shapes = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
     grads = {name.removeprefix("transformer."): parameter.grad for name, parameter in theirs.named_parameters()}
-    expected = from_hugging_face(grads, NAMES["gpt2"], shapes, ours.config.n_layer)
+    expected = from_hugging_face(grads, NAMES["gpt2"], shapes, ours.config)
     missing = [name for name, parameter in ours.named_parameters() if parameter.grad is None]
     assert not missing, f"no gradient: {missing}"
     return {name: (parameter.grad, expected[name]) for name, parameter in ours.named_parameters()}

@@ -95,15 +95,15 @@ def ours(case: Case, attention: str):
     gpt2 = importlib.import_module("minigpt.models.gpt2")
     model = gpt2.GPT2(gpt2.GPT2Config(**case.config), attention).double().eval()
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    model.load_state_dict(from_hugging_face(case.tensors, shapes, model.config.n_layer))
+    model.load_state_dict(from_hugging_face(case.tensors, shapes, model.config))
     return model, shapes
 
 
-def from_hugging_face(tensors: dict, shapes: dict, n_layer: int) -> dict:
+def from_hugging_face(tensors: dict, shapes: dict, config) -> dict:
     """By the package as it is now."""
     names = importlib.import_module("minigpt.checkpoints.names").NAMES["gpt2"]
     return importlib.import_module("minigpt.checkpoints.translate").from_hugging_face(
-        dict(tensors), names, shapes, n_layer
+        dict(tensors), names, shapes, config
     )
 
 
@@ -170,7 +170,7 @@ def _():
         loss = loss_of(model(case.tokens), case.tokens)
         close(loss.item(), case.loss)
         loss.backward()
-        expected = from_hugging_face(case.gradients, shapes, model.config.n_layer)
+        expected = from_hugging_face(case.gradients, shapes, model.config)
         for name, parameter in model.named_parameters():
             close(parameter.grad, expected[name])
 

@@ -11,7 +11,7 @@ from minigpt import generate, stream
 from minigpt.generation import generate_details, steps
 from minigpt.generation.drafts import speculate
 from minigpt.kv_cache import KVCache
-from minigpt.language_model import Past, Start, eval_mode
+from minigpt.language_model import Past, Source, Start, eval_mode
 from minigpt.perplexity import score
 
 
@@ -20,12 +20,15 @@ class Trigrams:
 
     def __init__(self, vocab_size=7, max_tokens=30, end_tokens=()):
         self.vocab_size, self.max_tokens, self.end_tokens = vocab_size, max_tokens, frozenset(end_tokens)
-        self.device = torch.device("cpu")
+        self.device, self.has_encoder = torch.device("cpu"), False
         generator = torch.Generator().manual_seed(3)
         self.table = 3 * torch.randn(vocab_size + 1, vocab_size, vocab_size, generator=generator, dtype=torch.float64)
 
+    def first_texts(self, prompts):
+        return [list(prompt) for prompt in prompts]
+
     def start(self, prompts, max_new_tokens, use_cache=True):
-        return Start([list(prompt) for prompt in prompts], torch.tensor(prompts), Past())
+        return Start(self.first_texts(prompts), torch.tensor(prompts), Past())
 
     def read(self, tokens, past):
         everything = past.tokens = past.tokens_with(tokens)
@@ -156,13 +159,18 @@ def test_only_a_batch_with_pads_remembers_which_tokens_are_real():
 
 def test_select_keeps_the_rows_of_everything():
     k, v = torch.arange(3.0).view(3, 1, 1, 1), 10 + torch.arange(3.0).view(3, 1, 1, 1)
-    past = Past(KVCache(1, 3, 1, 2, 1), torch.eye(3, dtype=torch.int64), [(k, v), (v, k)])
+    source = Source([(k, v), (v, k)], torch.tensor([1, 0, 1]).bool().view(3, 1, 1, 1))
+    past = Past(KVCache(1, 3, 1, 2, 1), torch.eye(3, dtype=torch.int64), source)
     past.cache.layers[0].append(k, v)
     past.cache.advance(1)
     past.select([2, 0])
     assert past.cache.keys[0, :, 0, 0, 0].tolist() == [2, 0] and past.real.tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert [pair[0].flatten().tolist() for pair in past.sources] == [[2, 0], [12, 10]]
-    assert [pair[1].flatten().tolist() for pair in past.sources] == [[12, 10], [2, 0]]
+    assert [pair[0].flatten().tolist() for pair in past.source.keys_values] == [[2, 0], [12, 10]]
+    assert [pair[1].flatten().tolist() for pair in past.source.keys_values] == [[12, 10], [2, 0]]
+    past.select([0, 1, 1])
+    assert past.source.mask.flatten().tolist() == [True, True, True]
+    Past(source=source).select([2])
+    assert source.mask.flatten().tolist() == [True]
     assert past.length == 1 and list(map(len, past.parts_to_read(torch.zeros(2, 600)))) == [2, 2]
 
 

@@ -20,6 +20,7 @@ HARMLESS = {
     "no_repeat_ngram_size", "diversity_penalty", "encoder_no_repeat_ngram_size", "remove_invalid_values",
     "exponential_decay_length_penalty", "return_dict_in_generate", "output_scores", "attn_implementation",
 }  # fmt: skip
+GENERATION_IDS = ("eos_token_id", "decoder_start_token_id")
 NOTHING = (None, False, {}, [])  # what a field of which we know nothing may say
 
 
@@ -34,19 +35,21 @@ def read_config(file: Path):
     kind = fields.get("model_type")
     if not isinstance(kind, str) or kind not in MODELS:
         raise CheckpointError(f'{file}: expected "model_type": "{", ".join(MODELS)}", found {kind!r}')
-    if fields.get("add_cross_attention"):
-        raise CheckpointError(f"{file}: add_cross_attention is true, and this GPT-2 has no cross-attention layers")
-    names, (_, config_class) = NAMES[kind], MODELS[kind]
+    family, (_, config_class) = NAMES[kind], MODELS[kind]
+    try:
+        fields = family.obey_fields(fields)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from None
     known = {field.name for field in dataclasses.fields(config_class)}
     obeyed = {}
     for name, value in fields.items():
-        own = names.ALIASES.get(name, name)
+        own = family.aliases.get(name, name)
         if own in known:
             if own in obeyed and obeyed[own][1] != value:
                 other, before = obeyed[own]
                 raise CheckpointError(f"{file}: {other} is {before!r} and {name}, the same field, is {value!r}")
             obeyed[own] = name, value
-        elif not (name in HARMLESS | names.HARMLESS or name.startswith("_") or _says_nothing(value)):
+        elif not (name in HARMLESS | family.harmless or name.startswith("_") or _says_nothing(value)):
             raise CheckpointError(f"{file}: {name} is {value!r}, which this {config_class.__name__} cannot obey")
     try:
         return config_class(**{own: value for own, (_, value) in obeyed.items()})
@@ -55,19 +58,18 @@ def read_config(file: Path):
 
 
 def obey_generation_config(config, file: Path):
-    """The configuration with the end of text that a generation_config.json names: transformers stops there, too.
-    One that names none leaves the configuration as it is.
+    """The configuration with the ids that a generation_config.json names for the start and the end of a text:
+    transformers obeys them, too. One that names none leaves the configuration as it is.
 
-    Raises CheckpointError for several ends, of which a configuration holds one.
+    Raises CheckpointError for several ends where the configuration holds one.
     """
     fields = read_json(file) if file.is_file() else {}
-    end = fields.get("eos_token_id")
+    ids = {name: fields[name] for name in GENERATION_IDS if fields.get(name) is not None and hasattr(config, name)}
+    end = ids.get("eos_token_id")
     if isinstance(end, list) and len(end) == 1:
-        end = end[0]
-    if end is None or end == config.eos_token_id:
-        return config
+        [ids["eos_token_id"]] = end
     try:
-        return dataclasses.replace(config, eos_token_id=end)
+        return dataclasses.replace(config, **ids)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{file}: {error}; keep one of them, or take the file away") from None
 
@@ -83,12 +85,13 @@ def model_type(config) -> str:
 
 def settings(config) -> dict:
     """The fields of a config that change what the model computes; a wrong one may leave no trace in the shapes."""
-    without = NAMES[model_type(config)].NOT_SETTINGS
+    without = NAMES[model_type(config)].not_settings
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in without}
 
 
 def config_json(config, dtype) -> dict:
     """The fields of config.json, Hugging Face's own included."""
     kind = model_type(config)
-    of_hugging_face = {"architectures": [NAMES[kind].ARCHITECTURE], "model_type": kind}
-    return of_hugging_face | {"dtype": str(dtype).removeprefix("torch.")} | dataclasses.asdict(config)
+    architecture, _ = NAMES[kind].layout(config)
+    of_hugging_face = {"architectures": [architecture], "model_type": kind}
+    return of_hugging_face | {"dtype": str(dtype).removeprefix("torch.")} | NAMES[kind].to_fields(config)

@@ -11,7 +11,7 @@ from .configs import model_type, obey_generation_config, read_config, settings
 from .files import CONFIG_FILE, GENERATION_FILE, check_settings, finish_save, read_tensors, weights_file
 from .find import candidates, find_checkpoint
 from .names import NAMES
-from .translate import check_layers, from_hugging_face
+from .translate import check_layers, from_hugging_face, plain_names
 
 
 def load_model(source, device=None, dtype=None, attention: str | Callable | None = None):
@@ -29,16 +29,19 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
     finish_save(directory)
     config = obey_generation_config(read_config(directory / CONFIG_FILE), directory / GENERATION_FILE)
     kind = model_type(config)
-    names, (model_class, _) = NAMES[kind], MODELS[kind]
+    family, (model_class, _) = NAMES[kind], MODELS[kind]
+    dtype = dtype or torch.float32
+    model_class.check_dtype(dtype)
     file = weights_file(directory)
     tensors, header = read_tensors(file)
+    check_layers(tensors, family, config, file)
+    config = family.obey_tensors(config, plain_names(tensors, family, file))
     check_settings(file, header, settings(config))
-    check_layers(tensors, names, config.n_layer, file)
     with torch.device("meta"):  # shapes only: the weights are about to come
         model = model_class(config, attention="explicit" if attention is None else attention)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     matrices = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-    state = from_hugging_face(tensors, names, shapes, config.n_layer, file, dtype or torch.float32, matrices)
+    state = from_hugging_face(tensors, family, shapes, config, file, dtype, matrices)
     model.load_state_dict(state, assign=True)
     return model.to(device).eval()
 

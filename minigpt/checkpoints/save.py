@@ -7,7 +7,7 @@ from torch import nn
 
 from .._files import read_json
 from ..tokenizer import CONTRADICT, Tokenizer
-from .configs import config_json, model_type, settings
+from .configs import GENERATION_IDS, config_json, model_type, settings
 from .files import CONFIG_FILE, GENERATION_FILE, write_checkpoint
 from .names import NAMES
 from .translate import all_finite, to_hugging_face
@@ -35,7 +35,7 @@ def save_model(model: nn.Module, directory: str | Path, tokenizer: Tokenizer | N
         companions |= tokenizer.files() | dict.fromkeys(CONTRADICT)
     if (directory / GENERATION_FILE).is_file() and _says_otherwise(directory / GENERATION_FILE, config):
         companions[GENERATION_FILE] = None
-    tensors = to_hugging_face(model.state_dict(), NAMES[model_type(config)], config.n_layer)
+    tensors = to_hugging_face(model.state_dict(), NAMES[model_type(config)], config)
     write_checkpoint(directory, tensors, settings(config), companions)
 
 
@@ -45,5 +45,9 @@ def _says_otherwise(file: Path, config) -> bool:
         fields = read_json(file)
     except (OSError, ValueError):
         return True
-    ids = {name: getattr(config, name, None) for name in ("bos_token_id", "eos_token_id")}
-    return any(name in fields and fields[name] != id for name, id in ids.items())
+    ids = {name: getattr(config, name, None) for name in ("bos_token_id", *GENERATION_IDS)}
+    return any(name in fields and fields[name] not in (id, _as_list(id)) for name, id in ids.items())
+
+
+def _as_list(id) -> list:
+    return list(id) if isinstance(id, tuple) else [id]

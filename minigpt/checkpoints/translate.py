@@ -1,7 +1,7 @@
 """Walk a name table: Hugging Face's tensors -> ours, and back."""
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 import torch
 
@@ -9,55 +9,67 @@ from ..fast import laid_out
 from .files import CONFIG_FILE, CheckpointError
 
 
-def plain_names(tensors: dict[str, torch.Tensor], names, file) -> dict[str, torch.Tensor]:
-    """Names without what torch.compile (_orig_mod.), DDP (module.) and Hugging Face (names.PREFIX) put in front.
+def plain_names(tensors: dict[str, torch.Tensor], family, file) -> dict[str, torch.Tensor]:
+    """Names without what torch.compile (_orig_mod.), DDP (module.) and Hugging Face (family.prefix) put in front, and
+    old names as today's (family.old_names).
 
     Raises CheckpointError when two tensors end up with one name.
     """
     plain = {}
     for name, tensor in tensors.items():
-        short = re.sub(rf"^(_orig_mod\.|module\.|{re.escape(names.PREFIX)})+", "", name)
+        short = re.sub(rf"^(_orig_mod\.|module\.|{re.escape(family.prefix)})+", "", name)
+        for old, new in family.old_names.items():
+            short = re.sub(old, new, short)
         if short in plain:
             raise CheckpointError(f"{file}: tensor {short} is there twice, once as {name}")
         plain[short] = tensor
     return plain
 
 
-def check_layers(tensors: dict[str, torch.Tensor], names, n_layer: int, file) -> None:
+def check_layers(tensors: Container[str], family, config, file) -> None:
     """Raise CheckpointError when the file has not as many layers as config.json says: before they are all built."""
-    found = {int(number) for name in tensors for number in re.findall(rf"\b{names.LAYER}\.(\d{{1,9}})\.", name)}
-    if len(found) != n_layer:
-        raise CheckpointError(f"{file} has the tensors of {len(found)} layers, {CONFIG_FILE} says n_layer={n_layer}")
+    for stack, field in family.layers.items():
+        found = {int(i) for name in tensors for i in re.findall(rf"\b{re.escape(stack)}\.(\d{{1,9}})\.", name)}
+        if len(found) != getattr(config, field):
+            says = f"{CONFIG_FILE} says {field}={getattr(config, field)}"
+            raise CheckpointError(f"{file} has the tensors of {len(found)} layers {stack}.0, ...; {says}")
 
 
 def from_hugging_face(
     tensors: dict[str, torch.Tensor],
-    names,
+    family,
     shapes: dict[str, tuple],
-    n_layer: int,
+    config,
     file="checkpoint",
     dtype=None,
     matrices: Container[str] = (),
 ) -> dict[str, torch.Tensor]:
     """Walk the name table: Hugging Face's tensors -> ours, each checked against the shape the model expects.
 
-    names is one of `NAMES`. dtype None = as they are. matrices are the (our) names of weights that multiply, laid out
-    in memory as products read them. The dictionary is emptied, so that no weight is in memory twice for long.
+    family is one of `NAMES`, config the model's. dtype None = as they are. matrices are the (our) names of weights that
+    multiply, laid out in memory as products read them. The dictionary is emptied, so that no weight is in memory twice
+    for long.
     Raises CheckpointError for a tensor that is missing, unexpected, of another shape, not floating point, not finite,
-    and for a head that differs from the token embedding in a tied model.
+    and for a copy that differs from its original, such as a tied head from the token embedding.
     """
-    callers_own, tensors = tensors, plain_names(tensors, names, file)
+    callers_own, tensors = tensors, plain_names(tensors, family, file)
     callers_own.clear()
     state = {}
-    if names.HEAD not in shapes and names.HEAD in tensors:
-        _take_tied_head(tensors, names, file)
-    for theirs, ours, transpose in _table_rows(names, n_layer):
-        tensor = tensors.pop(theirs, None)
-        if ours is None or (ours == names.HEAD and ours not in shapes):
+    rows = list(_table_rows(family, config))
+    own = {theirs for theirs, ours, _ in rows if ours in shapes}
+    for copy, original in family.copies.items():
+        if copy in tensors and copy not in own:
+            _take_copy(tensors, copy, original, file)
+    for theirs, ours, transpose in rows:
+        if ours is None:
+            tensors.pop(theirs, None)
             continue
+        targets = ours if isinstance(ours, tuple) else (ours,)
+        if targets[0] not in shapes:  # a part that this model is made without; a tensor of it is unexpected
+            continue
+        tensor = tensors.pop(theirs, None)
         if tensor is None:
             raise CheckpointError(f"{file}: tensor {theirs} is missing")
-        targets = ours if isinstance(ours, tuple) else (ours,)
         expected = (len(targets) * shapes[targets[0]][0], *shapes[targets[0]][1:])
         expected = expected[::-1] if transpose else expected
         if tuple(tensor.shape) != expected:
@@ -75,33 +87,40 @@ def from_hugging_face(
     return state
 
 
-def _take_tied_head(tensors: dict[str, torch.Tensor], names, file) -> None:
-    """Of a matrix that is there twice, or under the head's name only, leave it under the embedding's name. The two may
-    have been rounded differently: equal in the coarser type is equal."""
-    head = tensors.pop(names.HEAD)
-    embedding = tensors.setdefault(names.TIED_TO, head)
-    if not (head.is_floating_point() and embedding.is_floating_point()):
-        raise CheckpointError(f"{file}: {names.HEAD} holds {head.dtype}, {names.TIED_TO} {embedding.dtype}")
-    same = torch.equal(head.to(embedding.dtype), embedding) or torch.equal(head, embedding.to(head.dtype))
-    if not same:
-        raise CheckpointError(f"{file}: {names.HEAD} differs from {names.TIED_TO}, but the config ties them")
+def _take_copy(tensors: dict[str, torch.Tensor], copy: str, original: str, file) -> None:
+    """Of a tensor that is there twice, or under its copy's name only, leave it under the original's name."""
+    tensor = tensors.pop(copy)
+    other = tensors.setdefault(original, tensor)
+    if not (tensor.is_floating_point() and other.is_floating_point()):
+        raise CheckpointError(f"{file}: {copy} holds {tensor.dtype}, {original} {other.dtype}")
+    if not same(tensor, other):
+        raise CheckpointError(f"{file}: {copy} differs from {original}, but the config ties them")
 
 
-def to_hugging_face(state: dict[str, torch.Tensor], names, n_layer: int) -> dict[str, torch.Tensor]:
+def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors are equal; they may have been rounded differently: equal in the coarser type is equal."""
+    return torch.equal(one.to(other.dtype), other) or torch.equal(one, other.to(one.dtype))
+
+
+def to_hugging_face(state: dict[str, torch.Tensor], family, config) -> dict[str, torch.Tensor]:
     """The name table the other way round: our tensors -> Hugging Face's, contiguous and ready to save."""
-    tensors = {}
-    for theirs, ours, transpose in _table_rows(names, n_layer):
-        if ours is None or (ours == names.HEAD and ours not in state):
+    tensors, (_, prefix) = {}, family.layout(config)
+    for theirs, ours, transpose in _table_rows(family, config):
+        targets = ours if isinstance(ours, tuple) else (ours,)
+        if targets[0] not in state:
             continue
-        tensor = torch.cat([state[name] for name in ours]) if isinstance(ours, tuple) else state[ours]
-        prefix = "" if theirs == names.HEAD else names.PREFIX
-        tensors[prefix + theirs] = (tensor.t() if transpose else tensor).detach().cpu().contiguous()
+        tensor = torch.cat([state[name] for name in targets]) if len(targets) > 1 else state[targets[0]]
+        in_front = "" if theirs.startswith(family.without_prefix) else prefix
+        tensors[in_front + theirs] = (tensor.t() if transpose else tensor).detach().cpu().contiguous()
     return tensors
 
 
-def _table_rows(names, n_layer: int):
+def _table_rows(family, config) -> Iterator[tuple]:
     """The name table with {i} written out for every layer."""
-    for theirs, ours, transpose in names.NAME_TABLE:
+    for theirs, ours, transpose in family.table(config):
+        n_layer = next(
+            (getattr(config, field) for stack, field in family.layers.items() if theirs.startswith(stack)), 1
+        )
         for i in range(n_layer if "{i}" in theirs else 1):
             filled = tuple(name.format(i=i) for name in ours) if isinstance(ours, tuple) else ours and ours.format(i=i)
             yield theirs.format(i=i), filled, transpose

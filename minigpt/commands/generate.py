@@ -189,7 +189,7 @@ def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
 
 def decode_batch(options, prompts, settings, model):
     """(generations, each one's table of likely tokens a step, whether Ctrl-C came)."""
-    answers: list[Generation] = begin(prompts, Settings(**settings).stopping(model, options.max_new_tokens))
+    answers: list[Generation] = begin(model, prompts, Settings(**settings).stopping(model, options.max_new_tokens))
     tables = [[] for _ in prompts]
     try:
         if options.num_beams:

@@ -20,5 +20,6 @@ def import_transformers():
 
 def load_oracle(directory, config, dtype=torch.float32, device=None, attention: str = "eager") -> torch.nn.Module:
     """transformers' model of a folder, in eval mode; its class is the one that files of our configuration name."""
-    model_class = getattr(import_transformers(), NAMES[model_type(config)].ARCHITECTURE)
+    architecture, _ = NAMES[model_type(config)].layout(config)
+    model_class = getattr(import_transformers(), architecture)
     return model_class.from_pretrained(directory, dtype=dtype, attn_implementation=attention).to(device).eval()

@@ -117,9 +117,10 @@ def steps(model: LanguageModel, prompts, max_new_tokens: int, **settings) -> Ite
     return steps
 
 
-def begin(texts: Sequence[Sequence[int]], stopping: Stopping) -> list[Generation]:
+def begin(model: LanguageModel, prompts: Sequence[Sequence[int]], stopping: Stopping) -> list[Generation]:
     """Generations with nothing written yet; one that has no room for a token has its stop_reason already."""
-    return [Generation(list(text), [], stopping.reason(len(text), 0)) for text in texts]
+    texts = model.first_texts(prompts)
+    return [Generation(text, [], stopping.reason(len(text), 0)) for text in texts]
 
 
 def add_step(generations: list[Generation], step: Step) -> None:
@@ -131,19 +132,17 @@ def add_step(generations: list[Generation], step: Step) -> None:
 def _decode(model, prompts, settings: Settings, stopping: Stopping) -> tuple[list[Generation], Iterator[Step]]:
     """The texts with nothing written yet, and the steps that write them. One without room for a token is not started:
     it would need a place in the cache."""
-    answers = begin(prompts, stopping)
+    answers = begin(model, prompts, stopping)
     choose = settings.chooser(prompts)
     rows = [row for row, answer in enumerate(answers) if answer.stop_reason is None]
     if not rows:
         return answers, iter([])
     start = model.start([prompts[row] for row in rows], stopping.max_new_tokens, settings.use_cache)
-    for row, text in zip(rows, start.texts, strict=True):
-        answers[row].tokens = list(text)
     return answers, decode(model, rows, start, stopping, settings.process, choose)
 
 
 def _search(model, prompt: list[int], settings: Settings, stopping: Stopping) -> Generation:
-    [empty] = begin([prompt], stopping)
+    [empty] = begin(model, [prompt], stopping)
     if empty.stop_reason is not None:  # no room for a single token
         return empty
     search = beam_search(

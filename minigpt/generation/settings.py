@@ -7,7 +7,7 @@ from operator import index
 import torch
 
 from .._checks import check_fields, choice, flag, integer, is_integer, number, token_ids
-from ..language_model import LanguageModel
+from ..language_model import LanguageModel, check_language_model
 from .processors import PROCESSORS, process
 from .stopping import Stopping
 
@@ -105,7 +105,11 @@ def row_seeds(prompts: Sequence[Sequence[int]], seed: int | Sequence[int] | None
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], model: LanguageModel) -> list[list[int]]:
-    """The prompts as lists of plain integers, whatever they came in: lists, ranges, arrays, tensors."""
+    """The prompts as lists of plain integers, whatever they came in: lists, ranges, arrays, tensors.
+
+    Raises ValueError for a model that writes no texts, and for a prompt that it cannot continue.
+    """
+    check_language_model(model, "continue a text")
     checked = []
     for row, prompt in enumerate(prompts):
         try:
@@ -118,7 +122,9 @@ def check_prompts(prompts: Sequence[Sequence[int]], model: LanguageModel) -> lis
         if not prompt:
             raise ValueError(f"prompt {row} is empty: there is no token to continue")
         if model.max_tokens is not None and len(prompt) > model.max_tokens:
-            raise ValueError(f"prompt {row} has {len(prompt)} tokens, the context holds n_positions={model.max_tokens}")
+            raise ValueError(
+                f"prompt {row} has {len(prompt)} tokens, the context holds {model.max_tokens} (max_tokens)"
+            )
         for position, token in enumerate(prompt):
             if not 0 <= token < model.vocab_size:
                 limit = f"0..{model.vocab_size - 1} (vocab_size={model.vocab_size})"

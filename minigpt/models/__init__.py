@@ -1,8 +1,11 @@
 """The models: each whole in one file, its network and its configuration."""
 
+from .bert import Bert, BertConfig
 from .gpt2 import GPT2, GPT2Config
+from .llama import Llama, LlamaConfig
+from .t5 import T5, T5Config
 
 # config.json's model_type -> what reads it.
-MODELS = {"gpt2": (GPT2, GPT2Config)}
+MODELS = {"gpt2": (GPT2, GPT2Config), "bert": (Bert, BertConfig), "t5": (T5, T5Config), "llama": (Llama, LlamaConfig)}
 
-__all__ = ["GPT2", "MODELS", "GPT2Config"]
+__all__ = ["GPT2", "MODELS", "T5", "Bert", "BertConfig", "GPT2Config", "Llama", "LlamaConfig", "T5Config"]

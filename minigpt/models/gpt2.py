@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from .._checks import check_fields, choice, flag, integer, number
-from ..attention import MultiHeadAttention, attention_function, padding_mask
+from ..attention import MultiHeadAttention, attention_function
 from ..kv_cache import KVCache
 from ..language_model import DecoderOnly
-from ..layers import ACTIVATIONS, MLP, embedding
-from ..positions import position_ids_for, positions_in_segments, segment_mask
-from ._inputs import check_ids, check_inputs
+from ..layers import ACTIVATIONS, MLP, draw_normal, embedding
+from ._inputs import check_ids, check_inputs, layers_of, mask_and_positions, new_cache
 
 
 class Block(nn.Module):
@@ -78,18 +77,13 @@ class GPT2(DecoderOnly, nn.Module):
         that is full or another model's.
         """
         check_inputs(self, tokens, attention_mask, position_ids, cache, segment_ids)
-        if segment_ids is not None:
-            mask, counted = segment_mask(segment_ids), positions_in_segments(segment_ids)
-        else:
-            mask = None if attention_mask is None else padding_mask(attention_mask)
-            counted = position_ids_for(attention_mask, 0 if cache is None else cache.length, tokens)
+        mask, counted = mask_and_positions(tokens, attention_mask, cache, segment_ids)
         position_ids = counted if position_ids is None else position_ids
         check_ids("position id", position_ids, self.config.n_positions, "n_positions")
 
         x = self.token_embedding(tokens) + self.position_embedding(position_ids)  # (B, T, C)
         x = self.dropout(x)
-        layers = [None] * len(self.blocks) if cache is None else cache.layers
-        for block, layer_cache in zip(self.blocks, layers, strict=True):
+        for block, layer_cache in zip(self.blocks, layers_of(cache, self.blocks), strict=True):
             x = block(x, mask, layer_cache)
         if cache is not None:
             cache.advance(tokens.size(1))
@@ -105,26 +99,11 @@ class GPT2(DecoderOnly, nn.Module):
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
         """An empty cache for up to `capacity` tokens of `batch_size` rows, on the model's device, in its dtype."""
-        c, weight = self.config, self.token_embedding.weight
-        return KVCache(c.n_layer, batch_size, c.n_head, capacity, c.n_embd // c.n_head, weight.device, weight.dtype)
-
-    # What generating and scoring ask (language_model.py); `start` and `read` are those of `DecoderOnly`.
-
-    @property
-    def vocab_size(self) -> int:
-        return self.config.vocab_size
+        return new_cache(self, self.blocks, batch_size, capacity)
 
     @property
     def max_tokens(self) -> int:
         return self.config.n_positions
-
-    @property
-    def end_tokens(self) -> frozenset[int]:
-        return frozenset() if self.config.eos_token_id is None else frozenset([self.config.eos_token_id])
-
-    @property
-    def device(self) -> torch.device:
-        return self.token_embedding.weight.device
 
 
 @torch.no_grad()
@@ -141,11 +120,7 @@ def initialize(model: GPT2) -> None:
     if model.token_embedding.weight.is_meta:  # no numbers yet: weights are about to be loaded
         return
     std = model.config.initializer_range
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=std)
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.zeros_(module.bias)
+    draw_normal(model, std)
     for block in model.blocks:
         for into_stream in (block.attention.output, block.mlp.down):
             nn.init.normal_(into_stream.weight, std=std / math.sqrt(2 * len(model.blocks)))

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from .._checks import check_ids, integer
 from ..fast import loss_of_hidden
-from ..language_model import LanguageModel, eval_mode
+from ..language_model import LanguageModel, check_language_model, eval_mode
 from .scores import Scores
 from .windows import Window, sliding_windows
 
@@ -27,14 +27,21 @@ def score(
     hold them, and 16384 elsewhere); the answer does not depend on it beyond rounding. Logits are computed only where
     they are scored, and never all at once. Losses of half-precision models are computed in float32; the ledger is
     float64.
-    Raises ValueError, before any work, as `sliding_windows` does, for an id out of range, a window beyond the context,
-    or a batch_size below 1; FloatingPointError for a loss that is no number, instead of leaving it out of the average.
+    Raises ValueError, before any work, for a model that is no language model (Bert) or reads its texts with an encoder
+    (T5), as `sliding_windows` does, for an id out of range, a window beyond the context, or a batch_size below 1;
+    FloatingPointError for a loss that is no number, instead of leaving it out of the average.
     """
+    check_language_model(model, "score a text token by token")
+    if model.has_encoder:
+        raise ValueError(
+            f"{type(model).__name__} predicts a text from another one, so a text alone has no perplexity; the loss of "
+            "pairs is minigpt.loss.sequence_loss"
+        )
     if window is None and model.max_tokens is None:
         raise ValueError("window must be given: this model has no context length to take it from")
     window = model.max_tokens if window is None else integer("window", window, 2)
     if model.max_tokens is not None and window > model.max_tokens:
-        raise ValueError(f"window must be at most the context length n_positions={model.max_tokens}, got {window}")
+        raise ValueError(f"window must be at most the context length, {model.max_tokens} tokens, got {window}")
     tokens = torch.as_tensor(tokens)
     if tokens.dim() != 1 or (len(tokens) and (tokens.is_floating_point() or tokens.dtype == torch.bool)):
         raise ValueError(f"tokens must be one row of integer ids, got {tokens.dtype} {tuple(tokens.shape)}")

@@ -1,5 +1,7 @@
 """The name tables, one file a family of models: each says how Hugging Face's file calls what ours calls otherwise."""
 
-from . import gpt2
+from . import bert, gpt2, llama, t5
+from .family import Family
 
-NAMES = {"gpt2": gpt2}  # by model_type
+# By model_type.
+NAMES: dict[str, Family] = {"gpt2": gpt2.GPT2, "bert": bert.BERT, "t5": t5.T5, "llama": llama.LLAMA}

@@ -1,10 +1,6 @@
 """Hugging Face's names for the tensors of a GPT-2, and ours."""
 
-ARCHITECTURE = "GPT2LMHeadModel"
-PREFIX = "transformer."  # in front of every name but the head's
-HEAD = "lm_head.weight"
-TIED_TO = "wte.weight"  # what the head is a copy of, where the config ties them
-LAYER = "h"  # h.0.ln_1.weight is of layer 0
+from .family import Family
 
 QUERY_KEY_VALUE = tuple(f"blocks.{{i}}.attention.{name}" for name in ("query", "key", "value"))
 
@@ -34,24 +30,35 @@ NAME_TABLE = [
     ("lm_head.weight",           "lm_head.weight",                 False),  # only where the head is not tied
 ]  # fmt: skip
 
-# Other names of fields of config.json, which transformers takes, too.
-ALIASES = {
-    "hidden_size": "n_embd",
-    "num_hidden_layers": "n_layer",
-    "num_attention_heads": "n_head",
-    "max_position_embeddings": "n_positions",
-}
 
-# Fields of config.json that change no number here: heads for other tasks, and an order of operations that rounds less.
-HARMLESS = {
-    "n_ctx",
-    "summary_type",
-    "summary_use_proj",
-    "summary_activation",
-    "summary_proj_to_labels",
-    "summary_first_dropout",
-    "reorder_and_upcast_attn",
-}
+def obey_fields(fields: dict) -> dict:
+    """Raise ValueError for a GPT-2 that was made a decoder with cross attention."""
+    if fields.get("add_cross_attention"):
+        raise ValueError("add_cross_attention is true, and this GPT-2 has no cross-attention layers")
+    return fields
 
-# Fields of the config that change no number the model computes in eval mode.
-NOT_SETTINGS = {"resid_pdrop", "embd_pdrop", "attn_pdrop", "initializer_range", "bos_token_id", "eos_token_id"}
+
+GPT2 = Family(
+    table=lambda config: NAME_TABLE,
+    layers={"h": "n_layer"},  # h.0.ln_1.weight is of layer 0
+    layout=lambda config: ("GPT2LMHeadModel", "transformer."),
+    prefix="transformer.",
+    without_prefix=("lm_head.",),
+    copies={"lm_head.weight": "wte.weight"},
+    # Other names of fields of config.json, which transformers takes, too.
+    aliases={
+        "hidden_size": "n_embd",
+        "num_hidden_layers": "n_layer",
+        "num_attention_heads": "n_head",
+        "max_position_embeddings": "n_positions",
+    },
+    # Heads for other tasks, and an order of operations that rounds less.
+    harmless=frozenset({
+        "n_ctx", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels",
+        "summary_first_dropout", "reorder_and_upcast_attn",
+    }),
+    not_settings=frozenset({
+        "resid_pdrop", "embd_pdrop", "attn_pdrop", "initializer_range", "bos_token_id", "eos_token_id",
+    }),
+    obey_fields=obey_fields,
+)  # fmt: skip

@@ -1,0 +1,34 @@
+"""What loading and saving know of a family of models: one record each, filled in by the files beside this one."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Row = tuple[str, str | tuple[str, ...] | None, bool]  # Hugging Face's name, ours (None: not needed), transposed?
+
+
+@dataclass(frozen=True)
+class Family:
+    """How Hugging Face's files call what ours calls otherwise.
+
+    table(config) is the name table. layers names the fields of the config that count the layers of each stack, by what
+    the names of its tensors begin with. layout(config) gives the class that transformers loads such a file with, and
+    what stands in front of the names in it; prefix is what may stand there, without_prefix what it never stands before.
+    """
+
+    table: Callable[[Any], list[Row]]
+    layers: dict[str, str]
+    layout: Callable[[Any], tuple[str, str]]
+    prefix: str = ""
+    without_prefix: tuple[str, ...] = ()
+    copies: dict[str, str] = field(default_factory=dict)  # a tensor that may be there twice: copy -> original
+    old_names: dict[str, str] = field(default_factory=dict)  # regular expression -> today's name
+
+    aliases: dict[str, str] = field(default_factory=dict)  # other names of fields of config.json -> ours
+    harmless: frozenset[str] = frozenset()  # fields that change no number here
+    not_settings: frozenset[str] = frozenset()  # fields of ours that change no number in eval mode
+    # Fields of config.json -> the same in today's words. Raises ValueError for what cannot be obeyed.
+    obey_fields: Callable[[dict], dict] = lambda fields: fields
+    # A config and the tensors of the file, by plain names -> the config that the tensors are of.
+    obey_tensors: Callable[[Any, dict], Any] = lambda config, tensors: config
+    to_fields: Callable[[Any], dict] = asdict  # a config -> the fields of config.json

@@ -1,0 +1,106 @@
+"""Hugging Face's names for the tensors of a T5, and ours."""
+
+from dataclasses import asdict, replace
+
+from ..translate import same
+from .family import Family
+
+# Nothing is transposed. A block's parts are numbered: the MLP is layer.1 in the encoder, and layer.2 in the decoder,
+# where cross attention comes before it. The bias of a stack's positions is in its first block.
+#
+# Hugging Face's name                                      ours                                      transpose
+NAME_TABLE = [
+    ("shared.weight",                                        "token_embedding.weight",                   False),
+    ("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "encoder.relative_bias.weight", False),
+    ("encoder.block.{i}.layer.0.layer_norm.weight",          "encoder.blocks.{i}.attention_norm.weight", False),
+    ("encoder.block.{i}.layer.0.SelfAttention.q.weight",     "encoder.blocks.{i}.attention.query.weight", False),
+    ("encoder.block.{i}.layer.0.SelfAttention.k.weight",     "encoder.blocks.{i}.attention.key.weight",  False),
+    ("encoder.block.{i}.layer.0.SelfAttention.v.weight",     "encoder.blocks.{i}.attention.value.weight", False),
+    ("encoder.block.{i}.layer.0.SelfAttention.o.weight",     "encoder.blocks.{i}.attention.output.weight", False),
+    ("encoder.block.{i}.layer.1.layer_norm.weight",          "encoder.blocks.{i}.mlp_norm.weight",       False),
+    ("encoder.block.{i}.layer.1.DenseReluDense.wi.weight",   "encoder.blocks.{i}.mlp.up.weight",         False),
+    ("encoder.block.{i}.layer.1.DenseReluDense.wi_0.weight", "encoder.blocks.{i}.mlp.gate.weight",       False),
+    ("encoder.block.{i}.layer.1.DenseReluDense.wi_1.weight", "encoder.blocks.{i}.mlp.up.weight",         False),
+    ("encoder.block.{i}.layer.1.DenseReluDense.wo.weight",   "encoder.blocks.{i}.mlp.down.weight",       False),
+    ("encoder.final_layer_norm.weight",                      "encoder.final_norm.weight",                False),
+    ("decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", "decoder.relative_bias.weight", False),
+    ("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", None, False),  # never used
+    ("decoder.block.{i}.layer.0.layer_norm.weight",          "decoder.blocks.{i}.attention_norm.weight", False),
+    ("decoder.block.{i}.layer.0.SelfAttention.q.weight",     "decoder.blocks.{i}.attention.query.weight", False),
+    ("decoder.block.{i}.layer.0.SelfAttention.k.weight",     "decoder.blocks.{i}.attention.key.weight",  False),
+    ("decoder.block.{i}.layer.0.SelfAttention.v.weight",     "decoder.blocks.{i}.attention.value.weight", False),
+    ("decoder.block.{i}.layer.0.SelfAttention.o.weight",     "decoder.blocks.{i}.attention.output.weight", False),
+    ("decoder.block.{i}.layer.1.layer_norm.weight",          "decoder.blocks.{i}.cross_norm.weight",     False),
+    ("decoder.block.{i}.layer.1.EncDecAttention.q.weight",   "decoder.blocks.{i}.cross_attention.query.weight", False),
+    ("decoder.block.{i}.layer.1.EncDecAttention.k.weight",   "decoder.blocks.{i}.cross_attention.key.weight", False),
+    ("decoder.block.{i}.layer.1.EncDecAttention.v.weight",   "decoder.blocks.{i}.cross_attention.value.weight", False),
+    ("decoder.block.{i}.layer.1.EncDecAttention.o.weight",   "decoder.blocks.{i}.cross_attention.output.weight", False),
+    ("decoder.block.{i}.layer.2.layer_norm.weight",          "decoder.blocks.{i}.mlp_norm.weight",       False),
+    ("decoder.block.{i}.layer.2.DenseReluDense.wi.weight",   "decoder.blocks.{i}.mlp.up.weight",         False),
+    ("decoder.block.{i}.layer.2.DenseReluDense.wi_0.weight", "decoder.blocks.{i}.mlp.gate.weight",       False),
+    ("decoder.block.{i}.layer.2.DenseReluDense.wi_1.weight", "decoder.blocks.{i}.mlp.up.weight",         False),
+    ("decoder.block.{i}.layer.2.DenseReluDense.wo.weight",   "decoder.blocks.{i}.mlp.down.weight",       False),
+    ("decoder.final_layer_norm.weight",                      "decoder.final_norm.weight",                False),
+    ("lm_head.weight",                                       "lm_head.weight", False),  # where it is not tied
+]  # fmt: skip
+
+
+def table(config) -> list:
+    """The rows of NAME_TABLE without those of the other kind of MLP, which calls `up` by another name."""
+    other = (".wi.",) if config.is_gated else (".wi_0.", ".wi_1.")
+    return [row for row in NAME_TABLE if not any(name in row[0] for name in other)]
+
+
+def obey_fields(fields: dict) -> dict:
+    """is_gated_act and dense_act_fn, which some files have beside feed_forward_proj, have the last word, as in
+    transformers. Raises ValueError for a combination that feed_forward_proj has no name for, and a lone encoder."""
+    fields = dict(fields)
+    if fields.pop("is_encoder_decoder", True) is False:
+        raise ValueError("is_encoder_decoder is false, and this T5 is an encoder and a decoder")
+    words = str(fields.get("feed_forward_proj", "relu")).split("-")
+    gated = words[0] == "gated"
+    activation = "gelu_new" if words == ["gated", "gelu"] else words[-1]
+    says_gated, says = fields.pop("is_gated_act", None), fields.pop("dense_act_fn", None)
+    if (says_gated, says) in [(None, None), (gated, activation), (None, activation), (gated, None)]:
+        return fields
+    gated = gated if says_gated is None else bool(says_gated)
+    activation = says or activation
+    if gated and activation == "gelu":
+        raise ValueError("dense_act_fn is 'gelu' in a gated MLP, and T5's gated GELU is gelu_new")
+    name = "gelu" if gated and activation == "gelu_new" else activation
+    return fields | {"feed_forward_proj": f"gated-{name}" if gated else name}
+
+
+def own_head(config, tensors: dict):
+    """The config with the truth about the head. transformers 5 writes tie_word_embeddings true whatever the model, and
+    says with scale_decoder_outputs what that field meant before; whether the head is tied, only the file shows."""
+    head, embedding = tensors.get("lm_head.weight"), tensors.get("shared.weight")
+    if head is None or embedding is None:
+        return config
+    tied = head.shape == embedding.shape and same(head, embedding)
+    return replace(config, tie_word_embeddings=tied)
+
+
+T5 = Family(
+    table=table,
+    layers={"encoder.block": "num_layers", "decoder.block": "num_decoder_layers"},
+    layout=lambda config: ("T5ForConditionalGeneration", ""),
+    copies={
+        "encoder.embed_tokens.weight": "shared.weight",
+        "decoder.embed_tokens.weight": "shared.weight",
+        "lm_head.weight": "shared.weight",
+    },
+    aliases={
+        "hidden_size": "d_model",
+        "num_attention_heads": "num_heads",
+        "num_hidden_layers": "num_layers",
+        "head_dim": "d_kv",
+    },
+    harmless=frozenset({"n_positions", "classifier_dropout"}),  # T5 has no last position
+    not_settings=frozenset({
+        "dropout_rate", "initializer_factor", "pad_token_id", "eos_token_id", "decoder_start_token_id",
+    }),
+    obey_fields=obey_fields,
+    obey_tensors=own_head,
+    to_fields=lambda config: asdict(config) | {"is_encoder_decoder": True},
+)  # fmt: skip

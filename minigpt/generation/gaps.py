@@ -1,0 +1,82 @@
+"""What BERT is asked for: the words that fit into a gap, and a vector for a text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from .._checks import check_ids, integer, token_ids
+from ..language_model import eval_mode, padded_on_the_right
+from .processors import most_likely
+
+TEXTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A masked position of a text, and the tokens that fit best with their probabilities, the likeliest first."""
+
+    position: int
+    likely: list[tuple[int, float]]
+
+
+@torch.inference_mode()
+def fill_mask(model, tokens: Sequence[int], mask_id: int, n: int = 5) -> list[Gap]:
+    """The n likeliest tokens for every mask_id in a text, a list of ids with its [CLS] and [SEP].
+
+    Each gap is judged with the others still open, as BERT was trained (Devlin et al. 2018, section 3.1): two gaps side
+    by side may get words that do not go together. Raises ValueError for a model that is no Bert or has no masked-token
+    head, for a text without a gap, that is too long, or with an id out of range.
+    """
+    _check_bert(model, "fill gaps")
+    [tokens], n = _check_texts(model, [tokens]), integer("n", n, 1)
+    if model.head is None:
+        raise ValueError("this Bert has no masked-token head, so it cannot fill gaps: take a BertForMaskedLM's file")
+    places = [place for place, token in enumerate(tokens) if token == integer("mask_id", mask_id)]
+    if not places:
+        raise ValueError(f"there is no gap in the text: no token is mask_id={mask_id}")
+    with eval_mode(model):
+        hidden = model.hidden(torch.tensor([tokens], device=model.device))
+        logits = model.logits(hidden[0, places]).float()  # (gaps, V)
+    return [Gap(place, likely) for place, likely in zip(places, most_likely(logits, n), strict=True)]
+
+
+@torch.inference_mode()
+def sentence_vectors(model, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """(n, C): a vector for each text, a list of ids: the mean of its hidden states, pads left out.
+
+    Texts that mean the same should point the same way (Reimers & Gurevych 2019, "Sentence-BERT", section 3; a model
+    that was not trained for it is a weak judge). Raises ValueError for a model that is no Bert, an empty text, one that
+    is too long, and an id out of range.
+    """
+    _check_bert(model, "make vectors of texts")
+    texts, vectors = _check_texts(model, texts), []
+    batches = [texts[first : first + TEXTS_AT_ONCE] for first in range(0, len(texts), TEXTS_AT_ONCE)]
+    with eval_mode(model):
+        for batch in tqdm(batches, desc="reading texts", leave=False, delay=2, disable=None):
+            tokens, mask = padded_on_the_right(batch, model.device)
+            hidden = model.hidden(tokens, mask)  # (B, T, C)
+            real = torch.ones_like(tokens) if mask is None else mask
+            vectors.append((hidden * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True))
+    return torch.cat(vectors)
+
+
+def _check_bert(model, task: str) -> None:
+    if not getattr(model, "looks_at_both_sides", False):
+        name = type(model).__name__
+        raise ValueError(f"{name} cannot {task}: that needs a Bert, which looks at both sides of every token")
+
+
+def _check_texts(model, texts: Sequence[Sequence[int]]) -> list[list[int]]:
+    checked = [token_ids(f"text {row}", text) for row, text in enumerate(texts)]
+    if not checked:
+        raise ValueError("texts is empty: give at least one list of token ids")
+    for row, text in enumerate(checked):
+        if not 0 < len(text) <= model.max_tokens:
+            limit = f"max_position_embeddings={model.max_tokens}"
+            raise ValueError(
+                f"text {row} has {len(text)} tokens; this Bert reads from 1 to {model.max_tokens} ({limit})"
+            )
+        check_ids(f"in text {row}, token id", torch.tensor([text]), model.vocab_size, "vocab_size")
+    return checked

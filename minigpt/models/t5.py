@@ -1,0 +1,284 @@
+"""T5 (Raffel et al. 2020): an encoder reads one text, a decoder writes another and looks at the first while it does.
+
+    source (B, S) -> token embedding -> encoder blocks -> norm -> encoded (B, S, C)
+    tokens (B, T) -> token embedding -> decoder blocks -> norm -> hidden states (B, T, C) -> logits (B, T, V)
+                                            ^ each asks `encoded`
+
+| the lecture's formula        | where                          | the call                                           |
+|------------------------------|--------------------------------|----------------------------------------------------|
+| bidirectional self attention | the encoder's blocks           | explicit_attention(q, k, v, bias=...)              |
+| causal self attention        | the decoder's blocks           | explicit_attention(q, k, v, causal=True, bias=...) |
+| cross attention              | the decoder's blocks, 2nd part | explicit_attention(q_of_decoder, k, v)             |
+
+Of the formula T5 leaves out 1/sqrt(D): the initialisation makes the queries smaller instead (`initialize`). Where a
+token is, only the bias says: it is added to the scores of self attention, by the distance of query and key (section
+2.1). A stack has one table of it, used by all of its blocks. Version 1.1 (and Flan-T5) has a gated MLP, and a head that
+is not tied (Shazeer 2020; the notes published with its checkpoints).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .._checks import check_fields, choice, flag, integer, number
+from ..attention import MultiHeadAttention, attention_function, padding_mask
+from ..kv_cache import KVCache
+from ..language_model import Past, Source, Start, TokenModel, padded_on_the_right
+from ..layers import ACTIVATIONS, MLP, GatedMLP, RMSNorm, embedding
+from ..positions import relative_bias
+from ._inputs import check_cache, check_tokens, layers_of, new_cache
+
+
+class EncoderBlock(nn.Module):
+    """Pre-norm: self attention, MLP."""
+
+    def __init__(self, config: T5Config, attend: Callable):
+        super().__init__()
+        self.attention_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+        self.attention = attention_of(config, attend)
+        self.mlp_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+        kind = GatedMLP if config.is_gated else MLP
+        self.mlp = kind(config.d_model, config.d_ff, ACTIVATIONS[config.activation], linear_bias=False)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+    def forward(self, x, bias, mask=None):
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask=mask, bias=bias))
+        return self.add_mlp(x)
+
+    def add_mlp(self, x):
+        inner = self.dropout(self.mlp.inner(self.mlp_norm(x)))
+        return x + self.dropout(self.mlp.down(inner))
+
+
+class DecoderBlock(EncoderBlock):
+    """Pre-norm: causal self attention, cross attention, MLP."""
+
+    def __init__(self, config: T5Config, attend: Callable):
+        super().__init__(config, attend)
+        self.cross_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+        self.cross_attention = attention_of(config, attend)
+
+    def forward(self, x, bias, keys_values, source_mask=None, mask=None, cache=None):
+        normed = self.attention_norm(x)
+        x = x + self.dropout(self.attention(normed, mask=mask, causal=True, bias=bias, cache=cache))
+        answer = self.cross_attention(self.cross_norm(x), keys_values=keys_values, mask=source_mask)
+        return self.add_mlp(x + self.dropout(answer))
+
+
+def attention_of(config: T5Config, attend: Callable) -> MultiHeadAttention:
+    """T5's attention: no biases in its layers, and scores that are not scaled."""
+    c = config
+    return MultiHeadAttention(
+        c.d_model, c.num_heads, d_head=c.d_kv, linear_bias=False, scale=1.0, dropout=c.dropout_rate, attend=attend
+    )
+
+
+class Stack(nn.Module):
+    """The blocks of one side, the table of its relative bias, and its final norm."""
+
+    def __init__(self, config: T5Config, blocks: Sequence[EncoderBlock]):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.relative_bias = embedding(config.relative_attention_num_buckets, config.num_heads)
+        self.final_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
+
+    def bias(self, n_query: int, n_key: int, max_distance: int, causal: bool) -> torch.Tensor:
+        """(1, H, Tq, Tk) for the last n_query of n_key positions, the rule of `causal_mask`."""
+        keys = torch.arange(n_key, device=self.relative_bias.weight.device)
+        return relative_bias(self.relative_bias.weight, keys[n_key - n_query :], keys, max_distance, causal)
+
+
+class T5(TokenModel, nn.Module):
+    """T5. `attention` is "explicit", "sdpa", or any function with the signature of `explicit_attention`.
+
+    float16 is refused: states of published models reach 100 000 and more, and float16 ends at 65 504.
+    """
+
+    has_encoder = True
+    max_tokens = None  # a distance beyond the last bucket falls into it: no length is too long
+
+    def __init__(self, config: T5Config, attention: str | Callable = "explicit"):
+        super().__init__()
+        attend = attention_function(attention)
+        self.config = config
+        self.token_embedding = embedding(config.vocab_size, config.d_model)  # one for both sides
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.encoder = Stack(config, [EncoderBlock(config, attend) for _ in range(config.num_layers)])
+        self.decoder = Stack(config, [DecoderBlock(config, attend) for _ in range(config.num_decoder_layers)])
+        tied = config.tie_word_embeddings
+        self.lm_head = None if tied else nn.Linear(config.d_model, config.vocab_size, bias=False)
+        initialize(self)
+
+    def encode(self, source: torch.Tensor, source_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Token ids (B, S) int64 -> what the encoder makes of them, (B, S, C).
+
+        source_mask (B, S) holds 1 for real tokens and 0 for pads, wherever they are. Raises ValueError for a wrong
+        shape, dtype or device, an id out of range, and for a model in float16.
+        """
+        self.check_dtype(self.token_embedding.weight.dtype)
+        check_tokens(self, source, source_mask, names=("source", "source_mask"))
+        mask = None if source_mask is None else padding_mask(source_mask)
+        x = self.dropout(self.token_embedding(source))
+        bias = self.encoder.bias(x.size(1), x.size(1), self.config.relative_attention_max_distance, causal=False)
+        for block in self.encoder.blocks:
+            x = block(x, bias, mask)
+        return self.dropout(self.encoder.final_norm(x))
+
+    def read_source(self, source: torch.Tensor, source_mask: torch.Tensor | None = None) -> Source:
+        """Encode a source, and prepare the keys and values that the decoder's cross attention will ask it for."""
+        encoded = self.encode(source, source_mask)
+        keys_values = [block.cross_attention.keys_values(encoded) for block in self.decoder.blocks]
+        return Source(keys_values, None if source_mask is None else padding_mask(source_mask))
+
+    def hidden(
+        self,
+        tokens: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        cache: KVCache | None = None,
+        *,
+        source: Source,
+    ) -> torch.Tensor:
+        """The decoder: token ids (B, T) int64 -> hidden states (B, T, C), after the final norm.
+
+        source is what `read_source` gives. attention_mask (B, past + T) and cache as in `GPT2.hidden`. Raises
+        ValueError for a wrong shape, dtype or device, an id out of range, a cache that is full or another model's.
+        """
+        past = 0 if cache is None else cache.length
+        check_tokens(self, tokens, attention_mask, past)
+        if cache is not None:
+            check_cache(self, self.decoder.blocks, tokens, cache)
+        mask = None if attention_mask is None else padding_mask(attention_mask)
+        x = self.dropout(self.token_embedding(tokens))
+        n_new, max_distance = x.size(1), self.config.relative_attention_max_distance
+        bias = self.decoder.bias(n_new, past + n_new, max_distance, causal=True)
+        blocks = zip(self.decoder.blocks, source.keys_values, layers_of(cache, self.decoder.blocks), strict=True)
+        for block, keys_values, layer_cache in blocks:
+            x = block(x, bias, keys_values, source.mask, mask, layer_cache)
+        if cache is not None:
+            cache.advance(n_new)
+        return self.dropout(self.decoder.final_norm(x))
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(..., C) -> (..., V). Where the head is scaled, hidden states are made smaller first, by 1 / sqrt(C): the
+        embedding that they are multiplied with is that much larger than a head of its own would be."""
+        if self.config.scale_decoder_outputs:
+            hidden = hidden * self.config.d_model**-0.5
+        return F.linear(hidden, self.token_embedding.weight) if self.lm_head is None else self.lm_head(hidden)
+
+    def forward(self, source, tokens, source_mask=None, attention_mask=None) -> torch.Tensor:
+        """A source (B, S) and the decoder's inputs (B, T) -> logits (B, T, V) of the token after each."""
+        return self.logits(self.hidden(tokens, attention_mask, source=self.read_source(source, source_mask)))
+
+    def new_cache(self, batch_size: int, capacity: int) -> KVCache:
+        """An empty cache for the decoder's self attention."""
+        return new_cache(self, self.decoder.blocks, batch_size, capacity)
+
+    def first_texts(self, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+        """As `LanguageModel.first_texts`: the decoder begins with its start token."""
+        return [[self.config.decoder_start_token_id] for _ in prompts]
+
+    def start(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, use_cache: bool = True) -> Start:
+        """As `LanguageModel.start`: the encoder reads the prompts, and the texts begin with the start token alone."""
+        texts = self.first_texts(prompts)
+        cache = self.new_cache(len(texts), max(1, max_new_tokens)) if use_cache else None
+        source = self.read_source(*padded_on_the_right(prompts, self.device))
+        return Start(texts, torch.tensor(texts, device=self.device), Past(cache, source=source))
+
+    def read(self, tokens: torch.Tensor, past: Past) -> torch.Tensor:
+        """As `LanguageModel.read`: tokens (B, T) of the decoder."""
+        return past.read(tokens, partial(self.hidden, source=past.source))
+
+    @staticmethod
+    def check_dtype(dtype: torch.dtype) -> None:
+        """Raise ValueError for the one dtype in which T5 computes nonsense."""
+        if dtype == torch.float16:
+            raise ValueError("T5 cannot compute in float16: its states exceed 65504; take bfloat16 or float32")
+
+
+@torch.no_grad()
+def initialize(model: T5) -> None:
+    """Fresh weights, as T5's (the code of Raffel et al. 2020); every deviation is multiplied by initializer_factor.
+
+    | what                                 | standard deviation     | why                                              |
+    |--------------------------------------|------------------------|--------------------------------------------------|
+    | token embedding                      | 1                      | the stream begins at size 1                      |
+    | query                                | (d_model · d_kv)^-1/2  | scores near 1 although nothing divides by √D     |
+    | key, value, relative bias, mlp input | d_model^-1/2           | answers of size 1                                |
+    | attention output                     | (heads · d_kv)^-1/2    | the same                                         |
+    | mlp.down                             | d_ff^-1/2              | the same                                         |
+    | a head of its own                    | d_model^-1/2           | logits near 1, as the tied head's after scaling  |
+    | norms                                | weight 1               |                                                  |
+    """
+    if model.token_embedding.weight.is_meta:  # no numbers yet: weights are about to be loaded
+        return
+    c = model.config
+    nn.init.normal_(model.token_embedding.weight, std=c.initializer_factor)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) or name.endswith("relative_bias"):
+            width = c.d_model if isinstance(module, nn.Embedding) else module.in_features
+            width = width * c.d_kv if name.endswith(".query") else width
+            nn.init.normal_(module.weight, std=c.initializer_factor * width**-0.5)
+
+
+@dataclass(frozen=True)
+class T5Config:
+    """The shape of a T5; field names and defaults are those of Hugging Face's config.json."""
+
+    vocab_size: int = 32128
+    d_model: int = 512
+    d_kv: int = 64  # width of one head, whatever d_model / num_heads is
+    d_ff: int = 2048  # width inside the MLP
+    num_layers: int = 6  # of the encoder
+    num_decoder_layers: int | None = None  # None = num_layers
+    num_heads: int = 8
+    relative_attention_num_buckets: int = 32
+    relative_attention_max_distance: int = 128
+    dropout_rate: float = 0.1
+    layer_norm_epsilon: float = 1e-6
+    initializer_factor: float = 1.0
+    feed_forward_proj: str = "relu"
+    tie_word_embeddings: bool = True
+    scale_decoder_outputs: bool | None = None  # None = as tie_word_embeddings
+    pad_token_id: int | None = 0
+    eos_token_id: int | None = 1
+    decoder_start_token_id: int | None = None  # None = pad_token_id
+
+    def __post_init__(self):
+        for name, default in [
+            ("num_decoder_layers", self.num_layers),
+            ("scale_decoder_outputs", self.tie_word_embeddings),
+            ("decoder_start_token_id", self.pad_token_id),
+        ]:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default)
+        sizes = "vocab_size d_model d_kv d_ff num_layers num_decoder_layers num_heads"
+        check_fields(self, integer, sizes, least=1)
+        check_fields(self, integer, "relative_attention_num_buckets", least=4)
+        check_fields(self, integer, "relative_attention_max_distance", least=1)
+        check_fields(self, integer, "pad_token_id eos_token_id", or_none=True)
+        check_fields(self, integer, "decoder_start_token_id", least=0)
+        check_fields(self, number, "dropout_rate", least=0, below=1)
+        check_fields(self, number, "layer_norm_epsilon initializer_factor", above=0)
+        check_fields(self, flag, "tie_word_embeddings scale_decoder_outputs")
+        check_fields(self, choice, "feed_forward_proj", choices=[*ACTIVATIONS, *(f"gated-{a}" for a in ACTIVATIONS)])
+        buckets, longest = self.relative_attention_num_buckets, self.relative_attention_max_distance
+        if buckets % 2 or longest <= buckets // 2:
+            raise ValueError(
+                f"relative_attention_num_buckets must be even and at most 2 · relative_attention_max_distance - 1, "
+                f"got {buckets} and {longest}"
+            )
+
+    @property
+    def is_gated(self) -> bool:
+        return self.feed_forward_proj.startswith("gated-")
+
+    @property
+    def activation(self) -> str:
+        """A name in `ACTIVATIONS`. T5's gated GELU is the tanh approximation, though its name does not say so."""
+        return "gelu_new" if self.feed_forward_proj == "gated-gelu" else self.feed_forward_proj.removeprefix("gated-")
