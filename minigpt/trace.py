@@ -53,7 +53,7 @@ def trace(model: nn.Module, *inputs, **named_inputs) -> Trace:
 
         return attend_and_note
 
-    hooks = [b.register_forward_pre_hook(lambda block, inputs: entered.setdefault(block, inputs[0])) for b in blocks]
+    hooks = [b.register_forward_pre_hook(lambda block, inputs: entered.update({block: inputs[0]})) for b in blocks]
     hooks += [b.register_forward_hook(lambda block, inputs, output: left.update({block: output})) for b in blocks]
     try:
         for layer in layers:

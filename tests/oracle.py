@@ -1,18 +1,22 @@
-"""The oracle: random GPT-2s, the same weights once in Hugging Face's implementation and once in ours.
+"""The oracle: random models of four families, the same weights once in Hugging Face's implementation and once in ours.
 
 Every parameter is drawn at random. Fresh Hugging Face weights prove little: biases are 0, norms 1 and 0, and the
 standard deviation of 0.02 hides the difference between two kinds of GELU.
 """
 
 import random
-from dataclasses import asdict
+import re
+from contextlib import nullcontext
 
 import torch
 import transformers
 
-from minigpt import GPT2, GPT2Config
+from minigpt import BertConfig, GPT2Config, LlamaConfig, T5Config
+from minigpt.checkpoints.configs import model_type
 from minigpt.checkpoints.names import NAMES
 from minigpt.checkpoints.translate import from_hugging_face
+from minigpt.compare.oracle import in_its_dtype, without_float32_steps
+from minigpt.models import MODELS
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -41,6 +45,19 @@ BARS = {
     "dropout with the same seed: gradients": (1e-12, 1e-4),
     "200 steps of AdamW: losses": (5e-14, 1e-5),
     "200 steps of AdamW: parameters": (1e-12, 3e-4),
+    "dropout with the same seed: losses": (5e-14, 1e-5),
+    # Nothing scales T5's scores: attention is peaked, and a small difference in a score becomes a large one.
+    "t5: logits": (2e-13, 1e-4),
+    "t5: padded logits": (2e-13, 1e-4),
+    "t5: cached logits": (2e-13, 1e-4),
+    "t5: hidden states": (2e-13, 1e-4),
+    "t5: attention weights": (2e-13, 1e-4),
+    "t5: numpy against ours: logits": (2e-13, 1e-4),
+    "t5: numpy against Hugging Face: logits": (2e-13, 1e-4),
+    "t5: loss": (5e-14, 5e-5),
+    "t5: gradients": (1e-12, 2e-4),
+    "t5: 200 steps of AdamW: losses": (5e-13, 1e-4),
+    "t5: 200 steps of AdamW: parameters": (1e-11, 3e-3),
     "one layer: outputs": (2e-13, None),
     "one layer: gradients": (2e-13, None),
 }
@@ -51,10 +68,12 @@ HALF_BAR = 1.5
 worst: dict[tuple[str, torch.dtype, str], float] = {}
 
 
-def check(quantity: str, difference, dtype: torch.dtype, attention: str, where: str = "") -> None:
+def check(quantity: str, difference, dtype: torch.dtype, attention: str, where: str = "", family: str = "gpt2") -> None:
     """Remember the difference, and fail when it is beyond its bar (or nan)."""
     difference = difference.item() if isinstance(difference, torch.Tensor) else difference
-    bar = HALF_BAR if dtype in HALF else BARS[quantity][DTYPES.index(dtype)]
+    bars = None if dtype in HALF else BARS.get(f"{family}: {quantity}", BARS.get(quantity))
+    bar = HALF_BAR if bars is None else bars[DTYPES.index(dtype)]
+    quantity = quantity if family == "gpt2" else f"{family}: {quantity}"
     key = (quantity, dtype, attention)
     worst[key] = max(worst.get(key, 0.0), difference)
     assert difference <= bar, f"{quantity}{where}: {difference:.1e} is above {bar:.2g} ({dtype}, {attention})"
@@ -72,7 +91,8 @@ def worst_figures() -> list[str]:
         lines += ["", "| " + " | ".join([title, *names, "bars"]) + " |", "|---" * (len(columns) + 2) + "|"]
         for quantity in quantities:
             figures = [worst.get((quantity, *column)) for column in columns]
-            bars = BARS[quantity] if dtypes == DTYPES else (HALF_BAR,)
+            bars = BARS.get(quantity) or BARS.get(quantity.partition(": ")[2])
+            bars = bars if dtypes == DTYPES else (HALF_BAR,)
             cells = ["" if figure is None else f"{figure:.2g}" for figure in figures]
             limits = ", ".join(f"{bar:g}" if bar > 1 else f"{bar:.0e}" for bar in bars if bar is not None)
             lines.append("| " + " | ".join([quantity, *cells, limits]) + " |")
@@ -104,59 +124,171 @@ def random_config(seed: int, **fixed) -> GPT2Config:
     return GPT2Config(**drawn | fixed)
 
 
+def random_llama_config(seed: int, **fixed) -> LlamaConfig:
+    """Of three, two have several groups of query heads: there `repeat` is not `repeat_interleave`."""
+    rng = random.Random(seed)
+    n_head, n_key_head = rng.choice([(1, None), (3, None), (2, 1), (4, 2), (4, 2), (6, 2), (6, 3), (4, 2), (6, 3)])
+    llama3 = dict(rope_type="llama3", factor=rng.choice([4.0, 8.0]), low_freq_factor=1.0, high_freq_factor=4.0)
+    llama3["original_max_position_embeddings"] = rng.choice([32, 64])
+    scalings = [None, None, dict(rope_type="linear", factor=rng.choice([2.0, 4.0])), llama3, llama3]
+    drawn = dict(
+        vocab_size=rng.randint(20, 120),
+        hidden_size=n_head * rng.choice([4, 6, 8]),
+        intermediate_size=rng.randint(8, 60),
+        num_hidden_layers=rng.randint(1, 3),
+        num_attention_heads=n_head,
+        num_key_value_heads=n_key_head,
+        head_dim=rng.choice([None, 6, 10, 16]),
+        hidden_act=rng.choice(["silu", "silu", "gelu", "gelu_pytorch_tanh", "relu"]),
+        max_position_embeddings=rng.randint(24, 48),
+        rms_norm_eps=rng.choice([1e-5, 1e-6, 1e-3]),
+        rope_theta=rng.choice([100.0, 10000.0, 500000.0]),
+        rope_scaling=rng.choice(scalings),
+        attention_bias=rng.random() < 0.3,
+        mlp_bias=rng.random() < 0.3,
+        tie_word_embeddings=rng.random() < 0.5,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    return LlamaConfig(**drawn | fixed)
+
+
+def random_bert_config(seed: int, **fixed) -> BertConfig:
+    rng = random.Random(seed)
+    n_head = rng.choice([1, 2, 3, 4])
+    drawn = dict(
+        vocab_size=rng.randint(20, 120),
+        # Not 4 wide: with an epsilon of 1e-12, the norm of four nearly equal numbers magnifies their rounding.
+        hidden_size=n_head * rng.choice([8, 12, 16]),
+        num_hidden_layers=rng.randint(1, 3),
+        num_attention_heads=n_head,
+        intermediate_size=rng.randint(8, 60),
+        hidden_act=rng.choice(["gelu", "gelu", "gelu_new", "relu", "silu"]),
+        max_position_embeddings=rng.randint(24, 48),
+        type_vocab_size=rng.choice([1, 2, 3]),
+        layer_norm_eps=rng.choice([1e-12, 1e-5, 1e-3]),
+        pad_token_id=None,  # else Hugging Face gives that row of the embedding no gradient
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return BertConfig(**drawn | fixed)
+
+
+def random_t5_config(seed: int, **fixed) -> T5Config:
+    """Every third is like T5 1.0: ReLU, a tied head, mostly scaled; the others are like T5 1.1: gated, another head."""
+    rng = random.Random(seed)
+    first = seed % 3 == 0
+    n_layer = rng.randint(1, 3)
+    drawn = dict(
+        vocab_size=rng.randint(20, 120),
+        d_model=rng.choice([8, 12, 20, 32]),
+        d_kv=rng.choice([4, 6, 8]),
+        d_ff=rng.randint(8, 60),
+        num_layers=n_layer,
+        num_decoder_layers=rng.choice([None, 1, n_layer]),  # transformers cannot generate with a deeper decoder
+        num_heads=rng.randint(1, 4),
+        relative_attention_num_buckets=rng.choice([8, 12, 32]),
+        relative_attention_max_distance=rng.choice([18, 20, 128]),
+        feed_forward_proj=["relu", "gated-gelu", "gated-silu"][seed % 3],
+        layer_norm_epsilon=rng.choice([1e-6, 1e-5, 1e-3]),
+        tie_word_embeddings=first,
+        scale_decoder_outputs=rng.choice([None, first, first, not first]),
+        dropout_rate=0.0,
+    )
+    return T5Config(**drawn | fixed)
+
+
+RANDOM_CONFIG = {
+    "gpt2": random_config,
+    "llama": random_llama_config,
+    "bert": random_bert_config,
+    "t5": random_t5_config,
+}
+
+
 @torch.no_grad()
 def randomise(model: torch.nn.Module, seed: int) -> None:
     """Matrices N(0, 0.25²), biases N(0, 0.2²), norm weights 1 + N(0, 0.2²)."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        is_norm = ".ln_" in name or "norm" in name
+        is_norm = ".ln_" in name or "norm" in name.lower()
         if name.endswith("bias"):
             parameter.copy_(0.2 * noise)
         else:
             parameter.copy_(1 + 0.2 * noise if is_norm else 0.25 * noise)
 
 
-def hugging_face(config: GPT2Config, seed: int, dtype=torch.float64, attention="eager") -> transformers.GPT2LMHeadModel:
-    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**asdict(config), attn_implementation=attention))
+def hugging_face(config, seed: int, dtype=torch.float64, attention="eager", rounded_to=None) -> torch.nn.Module:
+    """transformers' model of one of our configurations, every parameter random. In float64 no step is float32.
+
+    rounded_to: the parameters are first rounded to this dtype, so that another model has exactly the same.
+    """
+    family = NAMES[model_type(config)]
+    architecture, _ = family.layout(config)
+    model_class = getattr(transformers, architecture)
+    with without_float32_steps() if dtype == torch.float64 else nullcontext():
+        model = model_class(model_class.config_class(**family.to_fields(config), attn_implementation=attention))
+        if isinstance(config, T5Config) and not config.tie_word_embeddings:
+            # transformers 5 ties always, until it loads a file with another lm_head.
+            model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.shared.weight))
+        model = model.to(dtype)
+        if dtype == torch.float64 and isinstance(config, LlamaConfig):  # whose rates are a buffer, made as float32
+            model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
     randomise(model, seed)
-    return model.to(dtype).eval()
+    if rounded_to is not None:
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(rounded_to).to(dtype)
+    return in_its_dtype(model.to(dtype).eval())
 
 
-def twin(theirs: transformers.GPT2LMHeadModel, config: GPT2Config, attention: str = "explicit") -> GPT2:
+def plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors by the names of the name table, which have no prefix."""
+    return {re.sub(r"^(transformer|model|bert)\.", "", name): tensor for name, tensor in tensors.items()}
+
+
+def twin(theirs: torch.nn.Module, config, attention: str = "explicit"):
     """Our model with the weights of a Hugging Face model."""
-    ours = GPT2(config, attention).to(next(theirs.parameters()).dtype).eval()
+    kind = model_type(config)
+    ours = MODELS[kind][0](config, attention).to(next(theirs.parameters()).dtype).eval()
     shapes = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
-    tensors = {name.removeprefix("transformer."): tensor for name, tensor in theirs.state_dict().items()}
-    ours.load_state_dict(from_hugging_face(tensors, NAMES["gpt2"], shapes, config))
+    tensors = plain({name: parameter.data for name, parameter in theirs.named_parameters()})
+    ours.load_state_dict(from_hugging_face(tensors, NAMES[kind], shapes, config))
     return ours
 
 
-def pair(seed: int, dtype=torch.float64, attention: str = "explicit", **fixed) -> tuple[GPT2, torch.nn.Module]:
+def pair(seed: int, dtype=torch.float64, attention: str = "explicit", family: str = "gpt2", **fixed):
     """(ours, theirs) of a random configuration, every parameter random and equal."""
-    config = random_config(seed, **fixed)
+    config = RANDOM_CONFIG[family](seed, **fixed)
     theirs = hugging_face(config, seed, dtype)
     return twin(theirs, config, attention), theirs
 
 
-def gradients(ours: GPT2, theirs: torch.nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+def gradients(ours, theirs: torch.nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """(our gradient, Hugging Face's) of every parameter by our names, through the same table as the weights."""
     shapes = {name: tuple(parameter.shape) for name, parameter in ours.named_parameters()}
-    grads = {name.removeprefix("transformer."): parameter.grad for name, parameter in theirs.named_parameters()}
-    expected = from_hugging_face(grads, NAMES["gpt2"], shapes, ours.config)
+    grads = plain({name: parameter.grad for name, parameter in theirs.named_parameters()})
+    expected = from_hugging_face(grads, NAMES[model_type(ours.config)], shapes, ours.config)
     missing = [name for name, parameter in ours.named_parameters() if parameter.grad is None]
     assert not missing, f"no gradient: {missing}"
     return {name: (parameter.grad, expected[name]) for name, parameter in ours.named_parameters()}
 
 
-def padded_batch(config: GPT2Config, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def most_tokens(config) -> int:
+    """How long the rows of a test may be."""
+    if isinstance(config, GPT2Config):
+        return config.n_positions
+    return getattr(config, "max_position_embeddings", 40)  # T5 has no limit
+
+
+def padded_batch(config, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens and mask (6, T): a whole row; pads on the left, on the right, on both sides; two rows with holes."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(low, high):
         return torch.randint(low, high + 1, (), generator=generator).item()
 
-    n = draw(5, config.n_positions)
+    n = draw(5, most_tokens(config))
     tokens = torch.randint(config.vocab_size, (6, n), generator=generator)
     mask = torch.ones_like(tokens)
     mask[1, : draw(1, n - 2)] = 0

@@ -124,7 +124,7 @@ def close(a, b, bar: float = BAR) -> None:
 @check(
     "logits",
     "attention layers models.gpt2 checkpoints.translate checkpoints.names.gpt2",
-    "test_equivalence.py::test_logits_loss_and_gradients",
+    "test_equivalence_decoders.py::test_logits_loss_and_gradients",
 )
 def _():
     with torch.no_grad():
@@ -133,7 +133,9 @@ def _():
 
 
 @check(
-    "padding", "attention positions models.gpt2", "test_equivalence.py::test_logits_loss_and_gradients_of_padded_rows"
+    "padding",
+    "attention positions models.gpt2",
+    "test_equivalence_decoders.py::test_logits_loss_and_gradients_of_padded_rows",
 )
 def _():
     with torch.no_grad():
@@ -145,7 +147,7 @@ def _():
 @check(
     "cache",
     "kv_cache attention positions models.gpt2",
-    "test_equivalence.py::test_the_cache_at_every_split_and_in_random_chunks",
+    "test_equivalence_decoders.py::test_the_cache_at_every_split_and_in_random_chunks",
 )
 def _():
     with torch.no_grad():
@@ -163,7 +165,7 @@ def _():
             close(torch.cat(rows, dim=1), case.logits[:1])
 
 
-@check("gradients", "loss models.gpt2 attention", "test_equivalence.py::test_logits_loss_and_gradients")
+@check("gradients", "loss models.gpt2 attention", "test_equivalence_decoders.py::test_logits_loss_and_gradients")
 def _():
     loss_of = importlib.import_module("minigpt.loss").next_token_loss
     for case, model, shapes in itertools.islice(models(), 6):
@@ -175,7 +177,7 @@ def _():
             close(parameter.grad, expected[name])
 
 
-@check("dropout", "models.gpt2 attention", "test_equivalence.py::test_dropout_with_the_same_seed")
+@check("dropout", "models.gpt2 attention", "test_equivalence_decoders.py::test_dropout_with_the_same_seed")
 def _():
     gpt2 = importlib.import_module("minigpt.models.gpt2")
     config = random_config(2, resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3)

@@ -3,6 +3,8 @@
 There are no batches, masks, pads or reshapes here. A token reads the keys and values that earlier tokens left behind
 and leaves its own: the future cannot be looked at because it has not happened yet. The weights are a dictionary by the
 names of the published checkpoint, where a linear layer is x W + b with W of shape (in, out).
+
+reference_bert.py, reference_llama.py and reference_t5.py do the same for the other models. What they share is here.
 """
 
 import math
@@ -42,6 +44,40 @@ def layer_norm(x, gain, bias, epsilon):
     return (x - x.mean()) / np.sqrt(x.var() + epsilon) * gain + bias
 
 
+def rms_norm(x, gain, epsilon):
+    """Zhang and Sennrich 2019, equation 4, with epsilon inside the root: no mean is subtracted, no bias is added."""
+    return x / np.sqrt((x**2).mean() + epsilon) * gain
+
+
+def attend(query, keys, values, n_head, temperature=1.0, biases=None):
+    """Vaswani et al. 2017, equation 1, once for each head; the heads' results are then laid side by side.
+
+    There is one key and one value for each token that the query may look at. When a key is shorter than the query,
+    several heads in a row read the same part of it (Ainslie et al. 2023, section 2.2). biases[head], if given, holds a
+    number for each key, which is added to its score (Raffel et al. 2020, section 2.1).
+    """
+    width = len(query) // n_head
+    group = len(query) // len(keys[0])  # so many heads share one key head
+    heads = []
+    for head in range(n_head):
+        asks = slice(head * width, (head + 1) * width)
+        reads = slice(head // group * width, (head // group + 1) * width)
+        scores = np.array([query[asks] @ key[reads] for key in keys]) / temperature
+        shares = softmax(scores if biases is None else scores + biases[head])
+        heads.append(sum(share * value[reads] for share, value in zip(shares, values, strict=True)))
+    return np.concatenate(heads)
+
+
+def dense(x, weights, name):
+    """W x + b with W of shape (out, in), as torch.nn.Linear stores it; W x where the checkpoint has no bias."""
+    return weights[f"{name}.weight"] @ x + weights.get(f"{name}.bias", 0)
+
+
+def under(weights, prefix):
+    """The weights whose names begin with the prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
 def gpt2_logits(weights, config, tokens):
     """The tokens of one row -> logits (T, V).
 
@@ -49,9 +85,7 @@ def gpt2_logits(weights, config, tokens):
     Radford et al. 2019, section 2.3: the norms come before attention and MLP, and one more at the end.
     """
     head = weights.get("lm_head.weight", weights["wte.weight"])
-    blocks = [
-        {name.removeprefix(f"h.{layer}."): value for name, value in weights.items()} for layer in range(config.n_layer)
-    ]
+    blocks = [under(weights, f"h.{layer}.") for layer in range(config.n_layer)]
     memory = [[] for _ in blocks]  # for each layer, the (key, value) of every token so far
     rows = []
     for position, token in enumerate(tokens):
@@ -76,17 +110,10 @@ def mlp(x, weights, config):
 
 
 def attention(x, weights, config, layer, seen):
-    """Vaswani et al. 2017, equation 1, once for each head; the heads are then laid side by side and projected."""
     query, key, value = np.split(linear(x, weights, "attn.c_attn"), 3)
     seen.append((key, value))
-    width = config.n_embd // config.n_head
-    temperature = math.sqrt(width) if config.scale_attn_weights else 1.0
+    temperature = math.sqrt(config.n_embd // config.n_head) if config.scale_attn_weights else 1.0
     if config.scale_attn_by_inverse_layer_idx:
         temperature *= layer + 1
-    heads = []
-    for head in range(config.n_head):
-        columns = slice(head * width, (head + 1) * width)
-        scores = np.array([query[columns] @ k[columns] for k, _ in seen]) / temperature
-        shares = softmax(scores)
-        heads.append(sum(share * v[columns] for share, (_, v) in zip(shares, seen, strict=True)))
-    return linear(np.concatenate(heads), weights, "attn.c_proj")
+    keys, values = zip(*seen, strict=True)
+    return linear(attend(query, keys, values, config.n_head, temperature), weights, "attn.c_proj")

@@ -1,6 +1,6 @@
 """GPT-2 by itself: its parts against their formulas, initialisation, dropout, and what it refuses.
 
-That its answers are Hugging Face's is the matter of test_equivalence.py.
+That its answers are Hugging Face's is the matter of test_equivalence_decoders.py.
 """
 
 import math

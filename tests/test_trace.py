@@ -1,6 +1,6 @@
 """A trace leaves the model as it was, and shows nothing that it does not know.
 
-That it shows what Hugging Face shows is in test_equivalence.py.
+That it shows what Hugging Face shows is in test_equivalence_decoders.py.
 """
 
 import pytest

@@ -1,50 +1,35 @@
-"""Ours against Hugging Face's: random configurations, every parameter random, every quantity within rounding.
-
-A case is one configuration, one dtype and one attention function; its tests run one after another on the same pair of
-models. Hugging Face always runs its eager attention, the formula as written.
-"""
+"""GPT-2 and Llama against Hugging Face's: random configurations, every parameter random, each quantity within
+rounding."""
 
 from functools import cached_property
-from itertools import pairwise, product
 
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle import (
-    ATTENTION,
-    DTYPES,
-    HALF,
-    check,
-    gradients,
-    hugging_face,
-    padded_batch,
-    pair,
-    positions,
-    random_config,
-    relative,
-    twin,
+from equivalence import (
+    EACH_ATTENTION,
+    EACH_DTYPE,
+    Case,
+    Errors,
+    adamw_steps,
+    each_case,
+    every_chunking,
+    in_pieces,
+    short,
 )
+from oracle import HALF, RANDOM_CONFIG, hugging_face, most_tokens, padded_batch, positions, relative, twin
 from reference import gpt2_logits
+from reference_llama import llama_logits
 
 from minigpt.loss import next_token_loss
 from minigpt.trace import trace
 
+FAMILIES = ("gpt2", "llama")
+EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
+REFERENCE = {"gpt2": (gpt2_logits, "transformer."), "llama": (llama_logits, "model.")}
 
-class Case:
-    """Both models, a batch with pads and holes, and the two of them measured against each other."""
 
-    def __init__(self, seed, dtype, attention, **fixed):
-        self.seed, self.dtype, self.attention = seed, dtype, attention
-        self.ours, self.theirs = pair(seed, dtype, attention, **fixed)
-        self.config = self.ours.config
-        self.tokens, self.mask = padded_batch(self.config, seed)
-        self.real = self.mask.bool()
-
-    @property
-    def generator(self):
-        """A fresh one for each test, which so draws the same alone and among others."""
-        return torch.Generator().manual_seed(10_000 + self.seed)
-
+class DecoderCase(Case):
     @cached_property
     @torch.no_grad()
     def expected(self):
@@ -57,54 +42,24 @@ class Case:
             output_attentions=True,
         )
 
-    def check(self, quantity, difference, where=""):
-        check(quantity, difference, self.dtype, self.attention, where)
-
-    def check_logits(self, quantity, mine, expected, where=""):
-        self.check(quantity, relative(mine[self.real], expected[self.real]), where)
-
-    def check_gradients(self, quantity, loss, reference):
-        self.ours.zero_grad()
-        self.theirs.zero_grad()
-        loss.backward()
-        reference.backward()
-        both = gradients(self.ours, self.theirs)
-        largest = max(theirs.abs().max() for _, theirs in both.values())
-        for name, (mine, theirs) in both.items():
-            if name.endswith("key.bias"):
-                # Added to every score of a query, softmax ignores it: what is there is rounding, on both sides.
-                self.check("gradient of the key biases", mine.abs().max() / largest, f" ({name})")
-            else:
-                self.check(quantity, (mine - theirs).abs().max() / largest, f" ({name})")
-
     def cached_logits(self, tokens, cuts, cache=None):
         """Fed to the model in pieces that end at the cuts and at the last token, the padded rows among them."""
         cache = self.ours.new_cache(*tokens.shape) if cache is None else cache
-        ends = sorted({cache.length, *cuts, tokens.size(1)})
-        pieces = [self.ours(tokens[:, a:b], attention_mask=self.mask[:, :b], cache=cache) for a, b in pairwise(ends)]
-        assert cache.length == tokens.size(1)
-        return torch.cat(pieces, dim=1)
+
+        def read(tokens, mask, cache):
+            return self.ours(tokens, attention_mask=mask, cache=cache)
+
+        return in_pieces(read, cache, tokens, self.mask, cuts)
 
 
 @pytest.fixture(scope="module")
 def case(request):
-    return Case(*request.param)
-
-
-def short(value):
-    return str(value).removeprefix("torch.")
+    make, arguments = request.param
+    return make(*arguments)
 
 
 def pytest_generate_tests(metafunc):
-    if "case" in metafunc.fixturenames:
-        n_configs = 160 if metafunc.config.getoption("--full") else 32
-        cases = list(product(range(n_configs), DTYPES, ATTENTION))
-        ids = ["-".join(map(short, case)) for case in cases]
-        metafunc.parametrize("case", cases, indirect=True, ids=ids, scope="module")
-
-
-EACH_ATTENTION = pytest.mark.parametrize("attention", ATTENTION)
-EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES, ids=short)
+    each_case(metafunc, DecoderCase, *FAMILIES)
 
 
 def torchs_loss(logits, tokens):
@@ -144,7 +99,7 @@ def test_logits_loss_and_gradients_of_padded_rows(case):
 
 @torch.no_grad()
 def test_position_ids_of_ones_own(case):
-    ids = torch.randint(case.config.n_positions, case.tokens.shape, generator=case.generator)
+    ids = torch.randint(most_tokens(case.config), case.tokens.shape, generator=case.generator)
     mine = case.ours(case.tokens, case.mask, ids)
     expected = case.theirs(case.tokens, attention_mask=case.mask, position_ids=ids).logits
     case.check_logits("padded logits", mine, expected, " with random position ids")
@@ -169,11 +124,7 @@ def test_hidden_states_and_attention_weights_of_every_layer(case):
 
 @torch.no_grad()
 def test_the_cache_at_every_split_and_in_random_chunks(case):
-    n = case.tokens.size(1)
-    splits = [[cut] for cut in range(1, n)]
-    chunks = torch.randint(1, n, (2, 5), generator=case.generator).tolist()
-    token_by_token = [list(range(1, n))]
-    for cuts in splits + chunks + token_by_token:
+    for cuts in every_chunking(case.tokens.size(1), case.generator):
         mine = case.cached_logits(case.tokens, cuts)
         case.check_logits("cached logits", mine, case.expected.logits, f" with cuts {cuts}")
 
@@ -215,24 +166,28 @@ def test_future_and_padded_tokens_leave_valid_logits_bit_equal(case):
 @torch.no_grad()
 def test_a_third_implementation_agrees_with_both(case):
     """A row with pads and holes is, for its real tokens, the row without them."""
-    weights = {name.removeprefix("transformer."): tensor for name, tensor in case.theirs.state_dict().items()}
-    weights = {name: tensor.double().numpy() for name, tensor in weights.items()}
+    logits_of, prefix = REFERENCE[case.family]
+    weights = {name.removeprefix(prefix): tensor.double().numpy() for name, tensor in case.theirs.state_dict().items()}
     mine = case.ours(case.tokens, case.mask)
     for row, real in enumerate(case.real):
-        reference = torch.from_numpy(gpt2_logits(weights, case.config, case.tokens[row, real].tolist())).to(case.dtype)
+        reference = torch.from_numpy(logits_of(weights, case.config, case.tokens[row, real].tolist())).to(case.dtype)
         case.check("numpy against ours: logits", relative(mine[row, real], reference), f" in row {row}")
         theirs = case.expected.logits[row, real]
         case.check("numpy against Hugging Face: logits", relative(theirs, reference), f" in row {row}")
 
 
+DROPOUT = {"gpt2": dict(resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3), "llama": dict(attention_dropout=0.3)}
+
+
 @EACH_ATTENTION
 @EACH_DTYPE
+@EACH_FAMILY
 @pytest.mark.parametrize("seed", range(5))
-def test_dropout_with_the_same_seed(seed, dtype, attention):
+def test_dropout_with_the_same_seed(seed, family, dtype, attention):
     # Draw for draw, in the order of Hugging Face: embeddings, attention weights, attention output, MLP output. On the
     # CPU torch's fused attention has no dropout of its own and falls back to one that draws as F.dropout does; on
     # CUDA its draws would be others.
-    case = Case(seed, dtype, attention, resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3)
+    case = DecoderCase(family, seed, dtype, attention, **DROPOUT[family])
     answers = []
     for model in (case.ours, case.theirs):
         torch.manual_seed(seed)
@@ -245,64 +200,54 @@ def test_dropout_with_the_same_seed(seed, dtype, attention):
 
 @EACH_ATTENTION
 @EACH_DTYPE
-def test_200_steps_of_adamw(dtype, attention, full):
+@EACH_FAMILY
+def test_200_steps_of_adamw(family, dtype, attention, full):
     for seed in range(5 if full else 1):
-        case = Case(seed, dtype, attention)
-        models = case.ours, case.theirs
-        optimizers = [torch.optim.AdamW(model.parameters(), lr=1e-3, eps=1e-6) for model in models]
+        case = DecoderCase(family, seed, dtype, attention)
         generator = case.generator
-        for step in range(200):
+
+        def losses(case=case, generator=generator):
             tokens = torch.randint(case.config.vocab_size, (4, 12), generator=generator)
-            losses = next_token_loss(case.ours(tokens), tokens), torchs_loss(case.theirs(tokens).logits, tokens)
-            case.check("200 steps of AdamW: losses", (losses[0] - losses[1]).abs(), f" at step {step}")
-            for optimizer, loss in zip(optimizers, losses, strict=True):
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+            return next_token_loss(case.ours(tokens), tokens), torchs_loss(case.theirs(tokens).logits, tokens)
+
+        adamw_steps(case, 200, losses)
         expected = dict(twin(case.theirs, case.config).named_parameters())
         for name, parameter in case.ours.named_parameters():
-            if not name.endswith("key.bias"):  # its gradient is rounding, which Adam makes large
+            if not name.endswith("key.bias") or family == "llama":  # its gradient is rounding, which Adam makes large
                 case.check("200 steps of AdamW: parameters", (parameter - expected[name]).abs().max(), f" ({name})")
+
+
+# Where Llama's angles are large, its sines would be wrong in half precision; of GPT-2 nothing changes with an offset.
+WAYS = [(family, way) for family in FAMILIES for way in ("whole", "padded")] + [("llama", "from position 500 on")]
 
 
 @EACH_ATTENTION
 @pytest.mark.parametrize("dtype", HALF, ids=short)
-@pytest.mark.parametrize("padded", [False, True], ids=["whole", "padded"])
-def test_half_precision_is_as_exact_as_hugging_faces(dtype, attention, padded, full):
-    """Explicit against eager and fused against fused; exact is float64 with the same rounded weights.
-
-    Single errors are luck, so their root mean square is compared, over all numbers of several configurations.
-    """
-    errors = {"logits": [0.0, 0.0], "loss of each token": [0.0, 0.0], "gradients": [0.0, 0.0]}  # ours, theirs
-
-    def add(quantity, ours, theirs, exact, unit):
-        for side, values in enumerate((ours, theirs)):
-            errors[quantity][side] += (((values.double() - exact) / unit) ** 2).sum().item()
-
+@pytest.mark.parametrize("family, way", WAYS)
+def test_half_precision_is_as_exact_as_hugging_faces(family, dtype, attention, way, full):
+    """Explicit against eager and fused against fused; exact is float64 with the same rounded weights."""
+    errors, padded, offset = Errors(), way == "padded", 500 if way == "from position 500 on" else 0
     for seed in range(48 if full else 12):
-        config = random_config(seed)
+        config = RANDOM_CONFIG[family](seed, **(dict(max_position_embeddings=600) if offset else {}))
         theirs = hugging_face(config, seed, dtype, attention="eager" if attention == "explicit" else "sdpa")
         ours = twin(theirs, config, attention)
-        exact = hugging_face(config, seed, dtype).double()
+        exact = hugging_face(config, seed, torch.float64, rounded_to=dtype)
 
-        tokens, mask = padded_batch(config, seed)
+        short_rows = RANDOM_CONFIG[family](seed) if offset else config
+        tokens, mask = padded_batch(short_rows, seed)
         real = mask.bool() if padded else torch.ones_like(mask, dtype=torch.bool)
         mask = mask if padded else None
-        keywords = dict(attention_mask=mask, position_ids=positions(mask)) if padded else {}
-        logits = [ours(tokens, mask), theirs(tokens, **keywords).logits, exact(tokens, **keywords).logits]
-        add("logits", *(each[real] for each in logits), unit=logits[-1].abs().max())
+        ids = positions(mask) if padded else torch.arange(offset, offset + tokens.size(1)).expand_as(tokens)
+        keywords = dict(attention_mask=mask, position_ids=ids)
+        logits = [ours(tokens, mask, ids), theirs(tokens, **keywords).logits, exact(tokens, **keywords).logits]
+        errors.add("logits", *(each[real] for each in logits), unit=logits[-1].abs().max())
 
         scored = real[:, 1:] & real[:, :-1]
         losses = [next_token_loss(logits[0], tokens, mask, reduction="none")[scored]]
         for each in (logits[1].float(), logits[2]):  # the loss of transformers makes half precision float32
             losses.append(F.cross_entropy(each[:, :-1][scored], tokens[:, 1:][scored], reduction="none"))
-        add("loss of each token", *losses, unit=1.0)
-
+        errors.add("loss of each token", *losses)
         for loss in losses:
             loss.mean().backward()
-        exact_gradients = {name: gradient for name, (_, gradient) in gradients(ours, exact).items()}
-        largest = max(gradient.abs().max() for gradient in exact_gradients.values())
-        for name, (mine, expected) in gradients(ours, theirs).items():
-            add("gradients", mine, expected, exact_gradients[name], unit=largest)
-    for quantity, (ours, theirs) in errors.items():
-        check(("padded " if padded else "") + quantity, (ours / theirs) ** 0.5, dtype, attention)
+        errors.add_gradients(ours, theirs, exact)
+    errors.check(dtype, attention, family, "" if way == "whole" else f"{way}: ")
