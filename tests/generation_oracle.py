@@ -48,7 +48,8 @@ def random_settings(case: int) -> dict:
 
 
 def by_hugging_face(theirs, prompts, max_new_tokens, stop=(), **settings) -> list[list[int]]:
-    """transformers.generate on a left-padded batch; its answers without their pads, up to the first stop token."""
+    """transformers.generate on a padded batch; its answers without their pads, up to the first stop token. Those of a
+    T5 begin with its start token."""
     longest = max(map(len, prompts))
     tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -59,6 +60,8 @@ def by_hugging_face(theirs, prompts, max_new_tokens, stop=(), **settings) -> lis
         tokens, attention_mask=mask, max_new_tokens=max_new_tokens, pad_token_id=0, **{"do_sample": False} | settings
     )
     answers = []
+    if theirs.config.is_encoder_decoder:
+        prompts, longest = [row[:1] for row in out.tolist()], 1
     for row, prompt in zip(out.tolist(), prompts, strict=True):
         new = row[longest:]
         end = next((place + 1 for place, token in enumerate(new) if token in stop), len(new))

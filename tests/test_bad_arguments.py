@@ -492,7 +492,7 @@ CASES = {
     check_prompts: [
         (lambda f, w: f([], w.model), "prompts is empty"),
         (lambda f, w: f([[1], []], w.model), "prompt 1 is empty"),
-        (lambda f, w: f([[1] * 7], w.model), "prompt 0 has 7 tokens.*n_positions=6"),
+        (lambda f, w: f([[1] * 7], w.model), "prompt 0 has 7 tokens, the context holds 6"),
     ],
     generate_details: [
         (continue_(num_beams=0), "num_beams .*0"),

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from minigpt import Tokenizer, load_model, load_tokenizer, save_model
 from minigpt.checkpoints import CheckpointError
 from minigpt.checkpoints.files import CHECKSUMS, SETTINGS
-from minigpt.checkpoints.names.gpt2 import NOT_SETTINGS
+from minigpt.checkpoints.names import NAMES
 
 SEED = 3
 
@@ -217,7 +217,7 @@ def test_settings_that_leave_no_trace_in_the_shapes_are_noticed(field, value, fo
 
 def test_settings_that_change_no_number_may_be_edited(ours, folder):
     config = json.loads((folder / "config.json").read_text())
-    assert config.keys() > NOT_SETTINGS
+    assert config.keys() > NAMES["gpt2"].not_settings
     config |= {"attn_pdrop": 0.3, "eos_token_id": 1, "use_cache": False, "_my_note": "hello"}
     (folder / "config.json").write_text(json.dumps(config))
     assert load_model(folder).config.attn_pdrop == 0.3

@@ -179,7 +179,7 @@ def test_dropout_with_the_same_seed(seed, dtype, attention):
 def test_200_steps_of_adamw(dtype, attention, full):
     for seed in range(5 if full else 1):
         case = T5Case("t5", seed, dtype, attention)
-        # The matrices as T5 is born: random ones make scores, which nothing scales, so large that training would magnify
+        # The matrices as T5 is born: random ones make scores, which nothing scales, so large that training magnifies
         # every rounding error. The norms stay random.
         torch.manual_seed(seed)
         initialize(case.ours)

@@ -341,7 +341,7 @@ def test_a_loss_that_is_no_number_is_not_left_out():
     "tokens, settings, words",
     [
         ([1], {}, "1 tokens"),
-        ([1, 2, 3], {"window": 25}, "n_positions=24, got 25"),
+        ([1, 2, 3], {"window": 25}, "24 tokens, got 25"),
         ([1, 2, 3], {"stride": 25}, "stride"),
         ([1, 2, 3], {"stride": 0}, "stride"),
         ([1, 2, 3], {"batch_size": 0}, "batch_size"),

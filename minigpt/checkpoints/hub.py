@@ -10,11 +10,16 @@ HUB_NAMES = {
     "gpt2-large": "openai-community/gpt2-large",
     "gpt2-xl": "openai-community/gpt2-xl",
     "distilgpt2": "distilbert/distilgpt2",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "t5-small": "google-t5/t5-small",
+    "google/flan-t5-small": "google/flan-t5-small",
+    "HuggingFaceTB/SmolLM2-135M": "HuggingFaceTB/SmolLM2-135M",
 }
 
-WANTED = [CONFIG_FILE, WEIGHTS_FILE, "vocab.json", "merges.txt"]
-# What more may be there: how a tokenizer treats special tokens, where generation ends.
-OPTIONAL = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", GENERATION_FILE]
+# A tokenizer: all of it in one file, or a vocabulary (and merges). Beside it how it treats special tokens, and where
+# generation ends.
+TOKENIZER = ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"]
+BESIDE = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", GENERATION_FILE]
 SHARDS = ["model.safetensors.index.json", "model-*.safetensors"]
 
 
@@ -27,7 +32,7 @@ def fetch(name: str, folder: Path | None) -> Path:
     import httpx
     import huggingface_hub
 
-    repository, patterns = HUB_NAMES.get(name, name), [*WANTED, *OPTIONAL, *SHARDS]
+    repository, patterns = HUB_NAMES.get(name, name), [CONFIG_FILE, WEIGHTS_FILE, *TOKENIZER, *BESIDE, *SHARDS]
     try:
         found = Path(huggingface_hub.snapshot_download(repository, local_dir=folder, allow_patterns=patterns))
         if not weights_file(found):  # a checkpoint from before safetensors
@@ -36,7 +41,8 @@ def fetch(name: str, folder: Path | None) -> Path:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise CheckpointError(
             f"could not download {repository} ({reason}). "
-            f"Without a network, put {', '.join(WANTED)} into {folder or 'a folder, and give its path'}; "
+            f"Without a network, put {CONFIG_FILE}, {WEIGHTS_FILE} and the tokenizer's files ({', '.join(TOKENIZER)}: "
+            f"those that the model has) into {folder or 'a folder, and give its path'}; "
             f"behind a firewall, set HF_ENDPOINT to a mirror of the hub; or use the built-in model, tiny"
         ) from error
     if not weights_file(found):

@@ -1,5 +1,5 @@
 """The commands of `python -m minigpt`, one file each: `add` describes its arguments, `run` does it."""
 
-from . import bench, download, generate, perplexity, tour, train, verify
+from . import bench, download, fill, generate, perplexity, tour, train, verify
 
-COMMANDS = (tour, generate, perplexity, train, download, verify, bench)
+COMMANDS = (tour, generate, fill, perplexity, train, download, verify, bench)

@@ -27,7 +27,7 @@ from .options import (
     unwritable,
 )
 
-NAME, HELP = "generate", "Continue texts, token by token"
+NAME, HELP = "generate", "Continue texts, token by token (a T5 reads the prompt and writes its answer)"
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "seed")
 SEARCH = ("num_beams", "length_penalty", "early_stopping")
@@ -87,7 +87,9 @@ def run(options) -> int:
         write = speculate if options.prompt_lookup else stream
         new = write(model, prompts[0], options.max_new_tokens, **settings)
         stopping = Settings(**settings).stopping(model, options.max_new_tokens)
-        return write_live(texts[0], new, tokenizer, lambda n, token: stopping.reason(len(prompts[0]), n, token))
+        [begun] = model.first_texts(prompts)
+        in_front = "" if model.has_encoder else texts[0]  # its text is another one than the prompt
+        return write_live(in_front, new, tokenizer, lambda n, token: stopping.reason(len(begun), n, token))
     return write_batches(options, texts, prompts, settings, model, tokenizer)
 
 
@@ -180,7 +182,8 @@ def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
                     {"token": piece, "probability": p, "likely": [(*tokenizer.pieces([t]), q) for t, q in likely]}
                     for piece, (p, likely) in zip(tokenizer.pieces(answer.new_tokens), table, strict=True)
                 ]
-            print_json(found) if options.json else print_answer(found, alone=len(prompts) == 1)
+            in_front = "" if model.has_encoder else texts[row]
+            print_json(found) if options.json else print_answer(found, in_front, alone=len(prompts) == 1)
         if interrupted:
             break
     report_speed(n_tokens, time.perf_counter() - start, "interrupted" if interrupted else "")
@@ -209,11 +212,11 @@ def decode_batch(options, prompts, settings, model):
     return answers, tables, False
 
 
-def print_answer(found: dict, alone: bool) -> None:
+def print_answer(found: dict, in_front: str, alone: bool) -> None:
     if not alone:
         sample = f", sample {found['sample'] + 1}" if "seed" in found else ""
         print(f"--- {found['prompt']!r:.60}{sample}, ended by: {found['stop_reason']}")
-    print(found["prompt"] + found["text"])
+    print(in_front + found["text"])
     for number, step in enumerate(found.get("steps", []), start=1):
         likely = "".join(f"  {token!r:>12} {p:6.2%}" for token, p in step["likely"])
         print(f"{number:4} {step['token']!r:>12} {step['probability']:6.2%} of{likely}")

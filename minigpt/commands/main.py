@@ -14,6 +14,7 @@ a first walk:
   python -m minigpt tour                               the lecture, start to end, every number checked
   python -m minigpt generate "Return the" --temperature 0.8 --seed 1
   python -m minigpt perplexity --text README.md        three perplexities of one text
+  python -m minigpt fill "Return the [MASK]." --source bert-base-uncased
   python -m minigpt download gpt2                      OpenAI's weights, for --source gpt2
   python -m minigpt COMMAND --help                     what a command does and takes
 """
@@ -61,7 +62,8 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m minigpt",
-        description="GPT-2 written by hand, to be read beside a lecture. Everything but `download` works offline.",
+        description="GPT-2, BERT, T5 and Llama written by hand, to be read beside a lecture. Everything but `download` "
+        "works offline.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

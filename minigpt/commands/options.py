@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import load_model, load_tokenizer
-from ..models import GPT2
 from ..tokenizer import Tokenizer
 
 
@@ -87,7 +86,7 @@ def device_of(options) -> torch.device:
     return device
 
 
-def load(options) -> tuple[GPT2, Tokenizer]:
+def load(options) -> tuple[torch.nn.Module, Tokenizer]:
     """The model and the tokenizer that --source, --device and --dtype ask for."""
     model = load_model(options.source, device_of(options), DTYPES[options.dtype], attention="sdpa")
     return model, load_tokenizer(options.source)

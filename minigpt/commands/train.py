@@ -104,6 +104,8 @@ def prepare(options, directory: Path) -> None:
         check_sizes([], [], config, options, n_characters)
     if options.init:
         tokenizer, model = load_tokenizer(options.init), load_model(options.init)
+        if not isinstance(model, GPT2):
+            raise ValueError(f"--init {options.init} is a {type(model).__name__}: only a GPT2 can be trained here")
         size = dataclasses.asdict(model.config)
         if tokenizer.vocab_size > model.vocab_size:
             raise ValueError(

@@ -1,5 +1,5 @@
 """Against Hugging Face's transformers: the same numbers, and what they cost. It alone needs transformers."""
 
-from .difference import Difference, first_layer, verdict, verify
+from .difference import Difference, first_layer, first_place, verdict, verify
 
-__all__ = ["Difference", "first_layer", "verdict", "verify"]
+__all__ = ["Difference", "first_layer", "first_place", "verdict", "verify"]

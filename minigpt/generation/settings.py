@@ -122,9 +122,7 @@ def check_prompts(prompts: Sequence[Sequence[int]], model: LanguageModel) -> lis
         if not prompt:
             raise ValueError(f"prompt {row} is empty: there is no token to continue")
         if model.max_tokens is not None and len(prompt) > model.max_tokens:
-            raise ValueError(
-                f"prompt {row} has {len(prompt)} tokens, the context holds {model.max_tokens} (max_tokens)"
-            )
+            raise ValueError(f"prompt {row} has {len(prompt)} tokens, the context holds {model.max_tokens}")
         for position, token in enumerate(prompt):
             if not 0 <= token < model.vocab_size:
                 limit = f"0..{model.vocab_size - 1} (vocab_size={model.vocab_size})"
