@@ -8,6 +8,7 @@ import inspect
 import math
 from pathlib import Path
 
+import bad_arguments_of_families
 import numpy as np
 import pytest
 import torch
@@ -220,10 +221,12 @@ def training(**changes):
     return call
 
 
-def from_checkpoint(n_layer):
+def from_checkpoint(n_layer=2, without=()):
     def call(f, w):
         shapes = {name: tuple(parameter.shape) for name, parameter in w.model.named_parameters()}
-        return f(to_hugging_face(w.model.state_dict(), NAMES["gpt2"], 2), NAMES["gpt2"], shapes, n_layer)
+        tensors = to_hugging_face(w.model.state_dict(), NAMES["gpt2"], w.model.config)
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in without}
+        return f(tensors, NAMES["gpt2"], shapes, GPT2Config(**SHAPE | {"n_layer": n_layer}))
 
     return call
 
@@ -617,7 +620,7 @@ CASES = {
         )
     ],
     from_hugging_face: [
-        (from_checkpoint(n_layer=3), "tensor h.2.ln_1.weight is missing", CheckpointError),
+        (from_checkpoint(without=["transformer.h.1.ln_1.bias"]), "tensor h.1.ln_1.bias is missing", CheckpointError),
         (from_checkpoint(n_layer=1), "unexpected tensor h.1.", CheckpointError),
     ],
     save_model: [
@@ -710,6 +713,8 @@ CASES = {
     verify: [(of(small_model().half(), "model"), "float64 or float32 model, got torch.float16")],
 }
 
+
+CASES |= bad_arguments_of_families.CASES
 
 LISTED = [
     pytest.param(function, call, words, *(error or [ValueError]), id=f"{function.__qualname__}-{number}")
@@ -849,7 +854,7 @@ LEFT_OUT = {
     "to_hugging_face",
     "verdict",
     "whole_characters",
-}
+} | bad_arguments_of_families.LEFT_OUT
 
 
 def public(module) -> set[str]:

@@ -147,10 +147,13 @@ class T5(TokenModel, nn.Module):
         """The decoder: token ids (B, T) int64 -> hidden states (B, T, C), after the final norm.
 
         source is what `read_source` gives. attention_mask (B, past + T) and cache as in `GPT2.hidden`. Raises
-        ValueError for a wrong shape, dtype or device, an id out of range, a cache that is full or another model's.
+        ValueError for a wrong shape, dtype or device, an id out of range, a source of other rows, a cache that is full
+        or another model's.
         """
         past = 0 if cache is None else cache.length
         check_tokens(self, tokens, attention_mask, past)
+        if len(source.keys_values[0][0]) != len(tokens):
+            raise ValueError(f"source has {len(source.keys_values[0][0])} rows, tokens {len(tokens)}")
         if cache is not None:
             check_cache(self, self.decoder.blocks, tokens, cache)
         mask = None if attention_mask is None else padding_mask(attention_mask)
