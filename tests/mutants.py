@@ -459,7 +459,7 @@ MUTANTS = [
     ),
     Mutant(
         "pads are attended to",
-        "models.gpt2",
+        "models._inputs",
         "mask = None if attention_mask is None else padding_mask(attention_mask)",
         "mask = None",
         "generate without attention_mask: 'I love you.\\n\\nI love'",
@@ -495,8 +495,8 @@ MUTANTS = [
     Mutant(
         "no dropout on the embeddings",
         "models.gpt2",
-        "x = self.dropout(x)\n        layers",
-        "layers",
+        "x = self.dropout(x)\n        for block,",
+        "for block,",
         "embd_pdrop forgotten",
     ),
     Mutant(
@@ -524,8 +524,8 @@ MUTANTS = [
     Mutant(
         "saved without the transpose",
         "checkpoints.translate",
-        "tensors[prefix + theirs] = (tensor.t() if transpose else tensor)",
-        "tensors[prefix + theirs] = (tensor.t() if transpose and 'c_proj' not in theirs else tensor)",
+        "tensors[in_front + theirs] = (tensor.t() if transpose else tensor)",
+        "tensors[in_front + theirs] = (tensor.t() if transpose and 'c_proj' not in theirs else tensor)",
         "the way back forgotten",
     ),
     # --- processors.py
@@ -720,10 +720,10 @@ MUTANTS = [
     Mutant(
         "what is in the cache is not used",
         "language_model",
-        "return self.hidden(tokens, real, cache=past.cache)",
-        "hidden = self.hidden(tokens, None if real is None else real[:, -n_new:])\n"
-        "            past.cache.advance(n_new)\n"
-        "            return hidden",
+        "return hidden(tokens, real, cache=self.cache)",
+        "states = hidden(tokens, None if real is None else real[:, -n_new:])\n"
+        "            self.cache.advance(n_new)\n"
+        "            return states",
         "each new token is read as if it were the first: random weights still write something",
     ),
     Mutant(
@@ -736,8 +736,8 @@ MUTANTS = [
     Mutant(
         "a chunk sees the pads",
         "language_model",
-        "real = past.real_tokens(past.length + n_new)",
-        "real = past.real_tokens(past.length + n_new) if past.length == 0 else None",
+        "real = self.real_tokens(self.length + n_new)",
+        "real = self.real_tokens(self.length + n_new) if self.length == 0 else None",
         "the mask is passed on in the usual case and forgotten in the chunked one",
     ),
     Mutant(
@@ -1235,7 +1235,7 @@ MUTANTS = [
     Mutant(
         "a field that is not known is passed over",
         "checkpoints.configs",
-        'elif not (name in HARMLESS | names.HARMLESS or name.startswith("_") or _says_nothing(value)):',
+        'elif not (name in HARMLESS | family.harmless or name.startswith("_") or _says_nothing(value)):',
         "elif False:",
         "a config that asks for what the model does not do is loaded, and the numbers are wrong",
     ),
@@ -1249,14 +1249,14 @@ MUTANTS = [
     Mutant(
         "a head rounded more coarsely is another head",
         "checkpoints.translate",
-        "same = torch.equal(head.to(embedding.dtype), embedding) or torch.equal(head, embedding.to(head.dtype))",
-        "same = torch.equal(head.float(), embedding.float())",
+        "return torch.equal(one.to(other.dtype), other) or torch.equal(one, other.to(one.dtype))",
+        "return torch.equal(one.float(), other.float())",
         "a tied checkpoint whose head was saved in bfloat16 is refused",
     ),
     Mutant(
         "a head of its own in a tied model",
         "checkpoints.translate",
-        "    if not same:\n",
+        "    if not same(tensor, other):\n",
         "    if False:\n",
         "the head that was trained is thrown away without a word",
     ),
@@ -1378,7 +1378,7 @@ MUTANTS = [
     Mutant(
         "a head's bias is forgotten",
         "fast.unmodified",
-        "return False  # a head with a bias is not the one that gpt2.py makes",
+        "return False  # a head with a bias is not the one that the model makes",
         "pass",
         "a reader puts a head with a bias in, and the loss is computed from its weight alone",
     ),

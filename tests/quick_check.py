@@ -134,7 +134,7 @@ def _():
 
 @check(
     "padding",
-    "attention positions models.gpt2",
+    "attention positions models.gpt2 models._inputs",
     "test_equivalence_decoders.py::test_logits_loss_and_gradients_of_padded_rows",
 )
 def _():
@@ -146,7 +146,7 @@ def _():
 
 @check(
     "cache",
-    "kv_cache attention positions models.gpt2",
+    "kv_cache attention positions models.gpt2 models._inputs",
     "test_equivalence_decoders.py::test_the_cache_at_every_split_and_in_random_chunks",
 )
 def _():

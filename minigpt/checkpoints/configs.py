@@ -36,6 +36,10 @@ def read_config(file: Path):
     if not isinstance(kind, str) or kind not in MODELS:
         raise CheckpointError(f'{file}: expected "model_type": "{", ".join(MODELS)}", found {kind!r}')
     family, (_, config_class) = NAMES[kind], MODELS[kind]
+    for name, values in family.fixed.items():
+        if name in fields and fields[name] not in values:
+            raise CheckpointError(f"{file}: {name} is {fields[name]!r}, which this {config_class.__name__} cannot obey")
+    fields = {name: value for name, value in fields.items() if name not in family.fixed}
     try:
         fields = family.obey_fields(fields)
     except ValueError as error:

@@ -10,15 +10,18 @@ from torch import nn
 from torch.nn.modules import module as hooks_of_all_modules
 
 from ..attention import MultiHeadAttention
-from ..layers import MLP
-from ..models import GPT2
-from ..models.gpt2 import Block
+from ..layers import MLP, GatedMLP, RMSNorm
+from ..models import GPT2, Llama, gpt2, llama
 
 # The classes that the fast ways know by heart, and the methods of each that they stand in for.
 _METHODS = {
     GPT2: ("forward", "hidden", "read", "logits"),
-    Block: ("forward",),
-    MLP: ("forward",),
+    Llama: ("forward", "hidden", "read", "logits"),
+    gpt2.Block: ("forward",),
+    llama.Block: ("forward",),
+    MLP: ("forward", "inner"),
+    GatedMLP: ("forward", "inner"),
+    RMSNorm: ("forward",),
     MultiHeadAttention: ("forward", "keys_values"),
     nn.Linear: ("forward",),
     nn.LayerNorm: ("forward",),
@@ -75,8 +78,8 @@ def parts(model: nn.Module) -> list[nn.Module]:
 
 def _is_plain(module, methods) -> bool:
     own = module.__dict__
-    if type(module) is GPT2 and module.lm_head is not None and getattr(module.lm_head, "bias", None) is not None:
-        return False  # a head with a bias is not the one that gpt2.py makes
+    if type(module) in (GPT2, Llama) and getattr(module.lm_head, "bias", None) is not None:
+        return False  # a head with a bias is not the one that the model makes
     return not any(own[name] for name in _HOOKS) and not any(name in own for name in methods)
 
 

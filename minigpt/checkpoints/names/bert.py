@@ -44,21 +44,11 @@ NAME_TABLE = [
 HEADS = {"has_head": "cls.predictions.", "has_pooler": "pooler.", "has_sentence_head": "cls.seq_relationship."}
 
 
-def obey_fields(fields: dict) -> dict:
-    """The fields without those that a plain BERT obeys by doing nothing. Raises ValueError for another way to use
-    positions, a decoder, and a head that is not tied: a file of such a model would load, and give other numbers."""
-    fields = dict(fields)
-    for name, obeyed in [("position_embedding_type", "absolute"), ("is_decoder", False), ("tie_word_embeddings", True)]:
-        value = fields.pop(name, None)
-        if value not in (None, obeyed):
-            raise ValueError(f"{name} is {value!r}, and this Bert knows {obeyed!r} only")
-    return fields
-
-
 def heads_of(config, tensors: dict):
-    """The config with those heads that the file has: a bare file, of BertModel, has none of its own."""
+    """The config with those heads that the file has: a bare file, of BertModel, has none of its own. The sentence head
+    reads what the pooler gives: with it a missing pooler is a missing tensor."""
     has = {field: any(name.startswith(start) for name in tensors) for field, start in HEADS.items()}
-    return replace(config, **has)
+    return replace(config, **has | {"has_pooler": has["has_pooler"] or has["has_sentence_head"]})
 
 
 def layout(config) -> tuple[str, str]:
@@ -83,10 +73,13 @@ BERT = Family(
         "classifier_dropout", "bos_token_id", "eos_token_id", "directionality", "pooler_fc_size",
         "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type",
     }),
+    # Another way to use positions, a decoder, and a head of its own would load, and give other numbers.
+    fixed={
+        "position_embedding_type": (None, "absolute"), "is_decoder": (None, False), "tie_word_embeddings": (None, True),
+    },
     not_settings=frozenset({
         "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "pad_token_id",
     }),
-    obey_fields=obey_fields,
     obey_tensors=heads_of,
     to_fields=lambda config: {name: value for name, value in asdict(config).items() if name not in HEADS},
 )  # fmt: skip

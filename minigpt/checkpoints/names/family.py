@@ -26,6 +26,8 @@ class Family:
 
     aliases: dict[str, str] = field(default_factory=dict)  # other names of fields of config.json -> ours
     harmless: frozenset[str] = frozenset()  # fields that change no number here
+    # Fields that may have these values only, with which they change no number; with any other they would.
+    fixed: dict[str, tuple] = field(default_factory=dict)
     not_settings: frozenset[str] = frozenset()  # fields of ours that change no number in eval mode
     # Fields of config.json -> the same in today's words. Raises ValueError for what cannot be obeyed.
     obey_fields: Callable[[dict], dict] = lambda fields: fields

@@ -57,6 +57,7 @@ GPT2 = Family(
         "n_ctx", "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels",
         "summary_first_dropout", "reorder_and_upcast_attn",
     }),
+    fixed={"is_causal": (True,)},
     not_settings=frozenset({
         "resid_pdrop", "embd_pdrop", "attn_pdrop", "initializer_range", "bos_token_id", "eos_token_id",
     }),

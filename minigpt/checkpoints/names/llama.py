@@ -32,54 +32,51 @@ NAME_TABLE = [
 ]  # fmt: skip
 
 DEFAULT_THETA = 10000.0
-ROPE_FIELDS = ("rope_type", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+LENGTH = "original_max_position_embeddings"
+SCALINGS = {"default": (), "linear": ("factor",), "llama3": ("factor", "low_freq_factor", "high_freq_factor", LENGTH)}
 
 
 def obey_fields(fields: dict) -> dict:
-    """One rope_theta and one rope_scaling from the layouts that files have: both fields on the top (transformers 4,
-    which called rope_type "type" at first), or all of it in rope_parameters (transformers 5).
+    """One rope_theta and one rope_scaling from the layouts that files have: rope_theta on the top and the rest in
+    rope_scaling (transformers 4, which called rope_type "type" at first), or all of it in rope_parameters
+    (transformers 5).
 
     Raises ValueError where two places contradict each other, and for a kind of scaling that is not known here.
     """
     fields = dict(fields)
-    theta = fields.pop("rope_theta", None)
-    described = {name: fields.pop(name, None) or {} for name in ("rope_scaling", "rope_parameters")}
-    scalings = []
-    for name, entries in described.items():
-        if not isinstance(entries, dict):
-            raise ValueError(f"{name} must be an object or null, got {entries!r}")
-        if not entries:
-            continue
-        entries = dict(entries)
-        own_theta, kinds = entries.pop("rope_theta", theta), (entries.pop("type", None), entries.get("rope_type"))
-        if all(kinds) and kinds[0] != kinds[1]:
-            raise ValueError(f"{name} says type {kinds[0]!r} and rope_type {kinds[1]!r}")
-        if theta is not None and own_theta != theta:
-            raise ValueError(f"{name} says rope_theta {own_theta!r}, and another place says {theta!r}")
-        theta, entries["rope_type"] = own_theta, kinds[1] or kinds[0] or "default"
-        if entries.pop("partial_rotary_factor", None) not in (None, 1, 1.0):
-            raise ValueError(f"{name} says partial_rotary_factor, and this Llama turns all columns of a head")
-        scalings.append(_scaling(name, entries))
-    if len(scalings) == 2 and scalings[0] != scalings[1]:
+    on_top = {name: fields.pop(name, None) for name in ("rope_theta", "partial_rotary_factor", LENGTH)}
+    described = {name: fields.pop(name, None) for name in ("rope_scaling", "rope_parameters")}
+    found = [_theta_and_scaling(name, entries, on_top) for name, entries in described.items() if entries]
+    found = found or [_theta_and_scaling("config.json", {}, on_top)]
+    if found[0] != found[-1]:
         raise ValueError(f"rope_scaling and rope_parameters contradict each other: {described!r}")
-    if fields.get("partial_rotary_factor") in (1, 1.0):
-        del fields["partial_rotary_factor"]
-    scaling = scalings[0] if scalings else None
-    return fields | {"rope_theta": DEFAULT_THETA if theta is None else theta, "rope_scaling": scaling}
+    theta, scaling = found[0]
+    return fields | {"rope_theta": theta, "rope_scaling": scaling}
 
 
-def _scaling(name: str, entries: dict) -> dict | None:
-    """The fields of a RopeScaling; None for plain RoPE."""
+def _theta_and_scaling(name: str, entries: dict, on_top: dict) -> tuple[float, dict | None]:
+    """(rope_theta, the fields of a RopeScaling or None) that one dictionary and the fields beside it describe."""
+    if not isinstance(entries, dict):
+        raise ValueError(f"{name} must be an object or null, got {entries!r}")
     entries = {field: value for field, value in entries.items() if value is not None}
-    if strange := sorted(entries.keys() - set(ROPE_FIELDS)):
+    old_kind = entries.pop("type", entries.get("rope_type", "default"))
+    kind = entries.pop("rope_type", old_kind)
+    if kind != old_kind:
+        raise ValueError(f"{name} says type {old_kind!r} and rope_type {kind!r}")
+    for field, value in on_top.items():
+        if value is not None and entries.setdefault(field, value) != value:
+            raise ValueError(f"{name} says {field} {entries[field]!r}, and beside it stands {field} {value!r}")
+    theta = entries.pop("rope_theta", DEFAULT_THETA)
+    if (share := entries.pop("partial_rotary_factor", 1)) != 1:
+        raise ValueError(f"partial_rotary_factor is {share!r}, and this Llama turns all columns of a head")
+    if strange := sorted(entries.keys() - set(SCALINGS["llama3"])):
         raise ValueError(f"{name} says {strange[0]} {entries[strange[0]]!r}, which this Llama cannot obey")
-    kind = entries["rope_type"]
-    if kind not in ("default", "linear", "llama3"):
-        raise ValueError(f"{name} says rope_type {kind!r}; this Llama knows default, linear and llama3")
-    needed = {"default": [], "linear": ["factor"], "llama3": ROPE_FIELDS[1:]}[kind]
-    if missing := [field for field in needed if field not in entries]:
+    if not isinstance(kind, str) or kind not in SCALINGS:
+        raise ValueError(f"{name} says rope_type {kind!r}; this Llama knows {', '.join(SCALINGS)}")
+    if missing := [field for field in SCALINGS[kind] if field not in entries]:
         raise ValueError(f"{name} is of type {kind} and lacks {missing[0]}")
-    return None if kind == "default" else {field: entries[field] for field in ("rope_type", *needed)}
+    scaling = {"rope_type": kind} | {field: entries[field] for field in SCALINGS[kind]}
+    return theta, None if kind == "default" else scaling
 
 
 def to_fields(config) -> dict:
@@ -97,8 +94,13 @@ LLAMA = Family(
     prefix="model.",
     without_prefix=("lm_head.",),
     copies={"lm_head.weight": "embed_tokens.weight"},
-    harmless=frozenset({"pretraining_tp", "is_llama_config"}),  # the first: the same product in slices
+    # pretraining_tp computes the same products in slices; the others are notes of the tools that wrote the file.
+    harmless=frozenset({
+        "pretraining_tp", "is_llama_config", "max_sequence_length", "transformers.js_config", "unsloth_fixed",
+        "unsloth_version",
+    }),
+    fixed={"is_causal": (True,)},
     not_settings=frozenset({"attention_dropout", "initializer_range", "bos_token_id", "eos_token_id"}),
     obey_fields=obey_fields,
     to_fields=to_fields,
-)
+)  # fmt: skip

@@ -45,6 +45,10 @@ NAME_TABLE = [
 ]  # fmt: skip
 
 
+# The one token embedding, by its three names in a file.
+EMBEDDING = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+
+
 def table(config) -> list:
     """The rows of NAME_TABLE without those of the other kind of MLP, which calls `up` by another name."""
     other = (".wi.",) if config.is_gated else (".wi_0.", ".wi_1.")
@@ -53,18 +57,19 @@ def table(config) -> list:
 
 def obey_fields(fields: dict) -> dict:
     """is_gated_act and dense_act_fn, which some files have beside feed_forward_proj, have the last word, as in
-    transformers. Raises ValueError for a combination that feed_forward_proj has no name for, and a lone encoder."""
+    transformers. Raises ValueError for a combination that feed_forward_proj has no name for, and where null, which
+    transformers takes for false, stands in place of a field that has another default."""
     fields = dict(fields)
-    if fields.pop("is_encoder_decoder", True) is False:
-        raise ValueError("is_encoder_decoder is false, and this T5 is an encoder and a decoder")
+    for name in ("scale_decoder_outputs", "is_gated_act", "dense_act_fn"):
+        if name in fields and fields[name] is None:
+            raise ValueError(f"{name} is null; expected a value, or that the field is left out")
     words = str(fields.get("feed_forward_proj", "relu")).split("-")
     gated = words[0] == "gated"
     activation = "gelu_new" if words == ["gated", "gelu"] else words[-1]
-    says_gated, says = fields.pop("is_gated_act", None), fields.pop("dense_act_fn", None)
-    if (says_gated, says) in [(None, None), (gated, activation), (None, activation), (gated, None)]:
+    says_gated, says = fields.pop("is_gated_act", gated), fields.pop("dense_act_fn", activation)
+    if (says_gated, says) == (gated, activation):
         return fields
-    gated = gated if says_gated is None else bool(says_gated)
-    activation = says or activation
+    gated, activation = bool(says_gated), says
     if gated and activation == "gelu":
         raise ValueError("dense_act_fn is 'gelu' in a gated MLP, and T5's gated GELU is gelu_new")
     name = "gelu" if gated and activation == "gelu_new" else activation
@@ -73,30 +78,28 @@ def obey_fields(fields: dict) -> dict:
 
 def own_head(config, tensors: dict):
     """The config with the truth about the head. transformers 5 writes tie_word_embeddings true whatever the model, and
-    says with scale_decoder_outputs what that field meant before; whether the head is tied, only the file shows."""
-    head, embedding = tensors.get("lm_head.weight"), tensors.get("shared.weight")
-    if head is None or embedding is None:
+    says with scale_decoder_outputs what that field meant before; whether the head is tied, only the file shows: it is
+    not where the file has another one."""
+    embedding = next((tensors[name] for name in EMBEDDING if name in tensors), None)
+    head = tensors.get("lm_head.weight", embedding)
+    if embedding is None or (head.shape == embedding.shape and same(head, embedding)):
         return config
-    tied = head.shape == embedding.shape and same(head, embedding)
-    return replace(config, tie_word_embeddings=tied)
+    return replace(config, tie_word_embeddings=False)
 
 
 T5 = Family(
     table=table,
     layers={"encoder.block": "num_layers", "decoder.block": "num_decoder_layers"},
     layout=lambda config: ("T5ForConditionalGeneration", ""),
-    copies={
-        "encoder.embed_tokens.weight": "shared.weight",
-        "decoder.embed_tokens.weight": "shared.weight",
-        "lm_head.weight": "shared.weight",
-    },
+    copies=dict.fromkeys((*EMBEDDING[1:], "lm_head.weight"), EMBEDDING[0]),
     aliases={
         "hidden_size": "d_model",
         "num_attention_heads": "num_heads",
         "num_hidden_layers": "num_layers",
         "head_dim": "d_kv",
     },
-    harmless=frozenset({"n_positions", "classifier_dropout"}),  # T5 has no last position
+    harmless=frozenset({"n_positions", "classifier_dropout", "bos_token_id"}),  # T5 has no last position, and no <s>
+    fixed={"is_encoder_decoder": (None, True), "is_causal": (True,)},
     not_settings=frozenset({
         "dropout_rate", "initializer_factor", "pad_token_id", "eos_token_id", "decoder_start_token_id",
     }),
