@@ -13,7 +13,7 @@ from transformers import LlamaConfig as TheirLlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from minigpt import T5, Bert, BertConfig, Llama, LlamaConfig, T5Config, load_model, save_model
+from minigpt import T5, Bert, BertConfig, Llama, LlamaConfig, T5Config, generate, load_model, save_model
 from minigpt.attention import explicit_attention
 from minigpt.generation import fill_mask, sentence_vectors
 from minigpt.layers import GatedMLP, RMSNorm
@@ -369,3 +369,37 @@ def test_t5_in_float16_is_refused_by_name_wherever_it_comes_from(tmp_path):
         load_model(tmp_path, dtype=torch.float16)
     with pytest.raises(ValueError, match="T5 cannot compute in float16"):
         load_model(tmp_path).half()(torch.tensor([[1]]), torch.tensor([[0]]))
+    with pytest.raises(ValueError, match="T5 cannot compute in float16"), torch.autocast("cpu", torch.float16):
+        load_model(tmp_path)(torch.tensor([[1]]), torch.tensor([[0]]))
+
+
+@EACH_FAMILY
+@pytest.mark.parametrize("attention", ["explicit", "sdpa"])
+def test_under_autocast_we_are_as_exact_as_hugging_face(family, attention):
+    """Both against float32, over several models; what is written under autocast ends, too."""
+    errors = [0.0, 0.0]
+    for seed in range(8):
+        ours, theirs = pair(seed, torch.float32, attention, family=family)
+        inputs = inputs_of(family, ours.config)
+        with torch.autocast("cpu", torch.bfloat16):
+            mine = ours(*inputs)
+            if family == "t5":
+                out = theirs(input_ids=inputs[0], decoder_input_ids=inputs[1])
+                generate(ours, [[1, 2, 3], [4]], 3)
+            else:
+                out = theirs(*inputs)
+        exact = ours(*inputs)
+        logits = out.prediction_logits if family == "bert" else out.logits
+        for side, values in enumerate((mine, logits)):
+            errors[side] += ((values.float() - exact) / exact.abs().max()).square().sum().item()
+        mine.float().square().mean().backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in ours.parameters())
+    assert 0 < errors[0] ** 0.5 < 1.5 * errors[1] ** 0.5
+
+
+@torch.no_grad()
+def test_documents_packed_into_a_row_of_llama_are_read_as_apart():
+    ours, _ = pair(3, family="llama")
+    [tokens] = inputs_of("llama", ours.config)
+    packed = ours(tokens, segment_ids=torch.tensor([[0] * 4 + [1] * 5] * 2))
+    assert packed.allclose(torch.cat([ours(tokens[:, :4]), ours(tokens[:, 4:])], dim=1), atol=1e-12)

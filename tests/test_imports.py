@@ -175,10 +175,22 @@ def names(source: str) -> set[str]:
     return found
 
 
+FAMILIES = {"GPT2": "gpt2", "Bert": "bert", "T5": "t5", "Llama": "llama"}
+MODEL_CLASSES = {*FAMILIES, *FAMILIES.values(), *(f"{name}Config" for name in FAMILIES)}
+
+
+def test_no_model_imports_another():
+    sources = read_package()
+    for file in FAMILIES.values():
+        others = {f"minigpt.models.{other}" for other in FAMILIES.values() if other != file}
+        assert not imports(f"minigpt.models.{file}", sources) & others
+        assert len(sources[f"minigpt.models.{file}"].splitlines()) < 300  # one sitting
+
+
 def test_generating_scoring_tracing_and_training_know_no_model_class():
     for module, source in read_package().items():
         if top(module) in ("generation", "perplexity", "trace", "train"):
-            used = names(source) & {"GPT2", "GPT2Config", "gpt2", "models"}
+            used = names(source) & {*MODEL_CLASSES, "models"}
             allowed = {"GPT2Config", "models"} if module == "minigpt.train.recipes" else set()
             assert used <= allowed, f"{module} names {sorted(used - allowed)}"
 

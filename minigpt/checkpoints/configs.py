@@ -46,6 +46,8 @@ def read_config(file: Path):
         raise CheckpointError(f"{file}: {error}") from None
     known = {field.name for field in dataclasses.fields(config_class)}
     obeyed = {}
+    if "eos_token_id" in fields:
+        fields["eos_token_id"] = _alone(fields["eos_token_id"])
     for name, value in fields.items():
         own = family.aliases.get(name, name)
         if own in known:
@@ -69,13 +71,17 @@ def obey_generation_config(config, file: Path):
     """
     fields = read_json(file) if file.is_file() else {}
     ids = {name: fields[name] for name in GENERATION_IDS if fields.get(name) is not None and hasattr(config, name)}
-    end = ids.get("eos_token_id")
-    if isinstance(end, list) and len(end) == 1:
-        [ids["eos_token_id"]] = end
+    if "eos_token_id" in ids:
+        ids["eos_token_id"] = _alone(ids["eos_token_id"])
     try:
         return dataclasses.replace(config, **ids)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{file}: {error}; keep one of them, or take the file away") from None
+
+
+def _alone(end):
+    """7 for [7]: some files have a list where one id ends a text."""
+    return end[0] if isinstance(end, list) and len(end) == 1 else end
 
 
 def _says_nothing(value) -> bool:

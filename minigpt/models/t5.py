@@ -121,7 +121,8 @@ class T5(TokenModel, nn.Module):
         source_mask (B, S) holds 1 for real tokens and 0 for pads, wherever they are. Raises ValueError for a wrong
         shape, dtype or device, an id out of range, and for a model in float16.
         """
-        self.check_dtype(self.token_embedding.weight.dtype)
+        kind, dtype = self.device.type, self.token_embedding.weight.dtype
+        self.check_dtype(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else dtype)
         check_tokens(self, source, source_mask, names=("source", "source_mask"))
         mask = None if source_mask is None else padding_mask(source_mask)
         x = self.dropout(self.token_embedding(source))
