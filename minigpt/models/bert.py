@@ -4,13 +4,13 @@
                   -> masked-token head -> logits (B, T, V): which token belongs into a gap
                   -> pooler -> (B, C) -> sentence head -> (B, 2): does the second text follow the first
 
-| part             | GPT-2                     | BERT                                     | Devlin et al. 2018, section  |
-|------------------|---------------------------|------------------------------------------|------------------------------|
-| attention        | causal                    | bidirectional: explicit_attention(q,k,v) | 3, "Model architecture"      |
-| input            | token + position          | + which of two texts a token belongs to  | 3, "Input/output"            |
-| norm             | before each part          | after each part, on the stream itself    | Vaswani et al. 2017, 3.1     |
-| activation       | GELU, tanh approximation  | GELU, exact                              | A.2                          |
-| what it predicts | the next token            | a token that was masked; the next text   | 3.1, "Masked LM", "NSP"      |
+| part             | GPT-2                    | BERT                                     | Devlin et al. 2018, section |
+|------------------|--------------------------|------------------------------------------|-----------------------------|
+| attention        | causal                   | bidirectional: explicit_attention(q,k,v) | 3, "Model architecture"     |
+| input            | token + position         | + which of two texts a token belongs to  | 3, "Input/output"           |
+| norm             | before each part         | after each part, on the stream itself    | Vaswani et al. 2017, 3.1    |
+| activation       | GELU, tanh approximation | GELU, exact                              | A.2                         |
+| what it predicts | the next token           | a token that was masked; the next text   | 3.1, "Masked LM", "NSP"     |
 
 Attention is the lecture's bidirectional self attention. What it costs: BERT cannot write a text token by token, for
 each new token would change what all tokens before it have become.
