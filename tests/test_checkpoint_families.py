@@ -5,6 +5,7 @@ import json
 import random
 import resource
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ LLAMA3 = dict(
 
 def their_model(folder, architecture, dtype=F64):
     """As minigpt.compare's oracle, but of the class that the test names."""
-    with without_float32_steps() if dtype == F64 else torch.no_grad():
+    with without_float32_steps() if dtype == F64 else nullcontext():
         model = getattr(transformers, architecture).from_pretrained(folder, dtype=dtype, attn_implementation="eager")
     for parameter in model.parameters():  # not where the file lies in memory: there a product may round otherwise
         parameter.data = parameter.data.clone()
@@ -512,6 +513,19 @@ def test_what_would_give_other_numbers_is_refused_by_name(family, fields, tensor
     with pytest.raises(CheckpointError, match=words) as error:
         load_model(folder)
     assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize("value", [False, None, 0, {}])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
+def test_a_decoder_that_is_told_to_look_ahead_is_refused(kind, value, tmp_path):
+    """Fields that nobody declares may say false or null, but not this one: transformers then takes the causal mask
+    away."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": kind, "is_causal": True}))
+    read_config(file)
+    file.write_text(json.dumps({"model_type": kind, "is_causal": value}))
+    with pytest.raises(CheckpointError, match="config.json: is_causal is .*, which this .*Config cannot obey"):
+        read_config(file)
 
 
 # Values that any field may be given, and fields that transformers obeys, or has obeyed, without declaring them.

@@ -1,7 +1,10 @@
 """The commands with a BERT, a T5 and a Llama: what each does, and in one sentence what it cannot do."""
 
 import json
+import shutil
+from fnmatch import fnmatch
 
+import huggingface_hub
 import pytest
 import torch
 from command_line import run
@@ -10,12 +13,11 @@ from tokenizers import Tokenizer as LibrarysTokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from minigpt import T5, Bert, BertConfig, Llama, LlamaConfig, T5Config, generate, load_model, load_tokenizer, save_model
+from minigpt.checkpoints import HUB_NAMES
 from minigpt.generation import fill_mask
 
 TEXT = ["Return the length of the list.", "If the array is sorted, return the item.", "the quick brown fox"] * 20
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def a_bert(folder):
@@ -101,7 +103,9 @@ def test_a_t5_answers_and_a_llama_goes_on(capsys, folders):
         assert code == 0 and [json.loads(line)["text"] for line in out.strip().split("\n")] == texts
         for settings in (["--num-beams", "3"], ["--temperature", "0.8", "--seed", "1"], ["--show-probabilities"]):
             assert run(capsys, "generate", prompts[0], *common, *settings)[0] == 0
-        assert run(capsys, "generate", prompts[0], *common, "--prompt-lookup")[1].strip() == (in_front + texts[0]).strip()
+        assert (
+            run(capsys, "generate", prompts[0], *common, "--prompt-lookup")[1].strip() == (in_front + texts[0]).strip()
+        )
 
 
 def test_perplexity_of_a_llama(capsys, folders, tmp_path):
@@ -152,4 +156,43 @@ def test_saved_with_its_tokenizer_it_is_the_same_again(folders, tmp_path, name):
     again, its_tokenizer = load_model(tmp_path), load_tokenizer(tmp_path)
     assert type(again) is type(model) and again.config == model.config and type(its_tokenizer) is type(tokenizer)
     for text in [*TEXT[:3], "Größe 中文 😀"]:
-        assert its_tokenizer.encode(text) == tokenizer.encode(text) == AutoTokenizer.from_pretrained(tmp_path)(text).input_ids
+        assert (
+            its_tokenizer.encode(text)
+            == tokenizer.encode(text)
+            == AutoTokenizer.from_pretrained(tmp_path)(text).input_ids
+        )
+
+
+HUB = {
+    "bert-base-uncased": "bert",
+    "t5-small": "t5",
+    "google/flan-t5-small": "t5",
+    "HuggingFaceTB/SmolLM2-135M": "llama",
+}
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_a_download_brings_all_that_is_needed(capsys, folders, tmp_path, monkeypatch, name):
+    """The hub is a folder here, with more files in it than anybody wants."""
+    hub = tmp_path / "hub"
+    shutil.copytree(folders[HUB[name]], hub)
+    for other in ("tf_model.h5", "flax_model.msgpack", "README.md", "spiece.model", "onnx.onnx"):
+        (hub / other).write_text("large")
+    asked = []
+
+    def snapshot_download(repository, local_dir=None, allow_patterns=None):
+        asked.append(repository)
+        local_dir.mkdir(parents=True)
+        for file in hub.iterdir():
+            if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
+                shutil.copy(file, local_dir)
+        return str(local_dir)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setenv("MINIGPT_WEIGHTS", str(tmp_path / "weights"))
+    code, out, _ = run(capsys, "download", name)
+    assert code == 0 and out.strip() == str(tmp_path / "weights" / name) and asked == [HUB_NAMES[name]]
+    assert not {"tf_model.h5", "README.md"} & {file.name for file in (tmp_path / "weights" / name).iterdir()}
+    assert type(load_model(name)) is type(load_model(folders[HUB[name]]))
+    assert load_tokenizer(name).encode(TEXT[0]) == load_tokenizer(folders[HUB[name]]).encode(TEXT[0])
+    assert asked == [HUB_NAMES[name]]  # the second time it is on disk

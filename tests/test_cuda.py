@@ -113,3 +113,23 @@ def test_perplexity_in_batches():
     model, tokens = pair(8, n_positions=24)[0], [1, 2, 3, 4, 5] * 30
     expected = score(model, tokens)
     assert np.nanmax(np.abs(score(model.cuda(), tokens).nll - expected.nll)) < 1e-12
+
+
+@pytest.mark.parametrize("family", ["llama", "bert", "t5"])
+@pytest.mark.parametrize("attention", ["explicit", "sdpa"])
+@torch.inference_mode()
+def test_the_other_families_give_the_cpus_answers(family, attention):
+    for seed in range(4):
+        model, _ = pair(seed, attention=attention, family=family)
+        generator = torch.Generator().manual_seed(seed)
+        tokens = torch.randint(model.vocab_size, (3, 9), generator=generator)
+        mask = torch.ones_like(tokens)
+        mask[1, -4:] = 0
+        inputs = (tokens, tokens.roll(1, 1), mask) if family == "t5" else (tokens, mask)
+        real = torch.ones_like(mask).bool() if family == "t5" else mask.bool()
+        expected = model(*inputs)
+        prompts = [tokens[0, :5].tolist(), tokens[1, :3].tolist()]
+        texts = None if family == "bert" else generate(model, prompts, 12, stop_tokens=[])
+        found = model.cuda()(*(part.cuda() for part in inputs)).cpu()
+        assert (found - expected)[real].abs().max() <= 1e-11 * expected.abs().max()
+        assert texts is None or generate(model, prompts, 12, stop_tokens=[]) == texts

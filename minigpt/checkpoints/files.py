@@ -29,7 +29,8 @@ CHECKSUMS, SETTINGS, COMPANIONS = "minigpt.sha256", "minigpt.settings", "minigpt
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, broken, or not a GPT-2; the message names file, tensor, found and expected."""
+    """A checkpoint that is missing, broken, or of a model that is not here; the message names the file, the tensor or
+    the field, what was found and what is expected."""
 
 
 def weights_file(directory: Path) -> Path | None:
