@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..models import MODELS
-from ..tokenizer import Tokenizer
+from ..tokenizer import LibraryTokenizer, Tokenizer, WordPiece, read_any
 from .configs import model_type, obey_generation_config, read_config, settings
 from .files import CONFIG_FILE, GENERATION_FILE, check_settings, finish_save, read_tensors, weights_file
 from .find import candidates, find_checkpoint
@@ -46,12 +46,13 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
     return model.to(device).eval()
 
 
-def load_tokenizer(source) -> Tokenizer:
-    """The tokenizer of "tiny", of a directory, or of a hub name; the weights need not be there."""
+def load_tokenizer(source) -> Tokenizer | WordPiece | LibraryTokenizer:
+    """The tokenizer of "tiny", of a directory, or of a hub name; the weights need not be there. Its class follows the
+    files: byte-level BPE (GPT-2, Llama 3), WordPiece (BERT), or what the package tokenizers reads (T5, Llama 2)."""
     for candidate in candidates(source):
         finish_save(candidate)
         try:
-            return Tokenizer.load(candidate)
+            return read_any(candidate)
         except FileNotFoundError:
             continue
-    return Tokenizer.load(find_checkpoint(source))
+    return read_any(find_checkpoint(source))

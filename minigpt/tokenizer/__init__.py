@@ -1,7 +1,19 @@
 """Text <-> token ids."""
 
 from .bpe import Tokenizer
-from .files import CONTRADICT
+from .folders import CONTRADICT, TOKENIZER_FILES
+from .kinds import read_any
+from .library import LibraryTokenizer
 from .specials import END_OF_TEXT, SpecialToken
+from .wordpiece import WordPiece
 
-__all__ = ["CONTRADICT", "END_OF_TEXT", "SpecialToken", "Tokenizer"]
+__all__ = [
+    "CONTRADICT",
+    "END_OF_TEXT",
+    "TOKENIZER_FILES",
+    "LibraryTokenizer",
+    "SpecialToken",
+    "Tokenizer",
+    "WordPiece",
+    "read_any",
+]

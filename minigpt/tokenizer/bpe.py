@@ -2,7 +2,8 @@
 
     text -> words (letters with a space in front, a number, ...) -> UTF-8 bytes -> merge neighbours, best pair first
 
-Every text is bytes and every byte is a token, so nothing is ever unknown.
+Every text is bytes and every byte is a token, so nothing is ever unknown. Llama 3 and SmolLM2 cut words in another way
+and merge as GPT-2 does.
 """
 
 import codecs
@@ -12,20 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import regex
 from tqdm import tqdm
 
 from .._checks import flag, integer, token_ids
-from .._files import write_whole
-from .files import CONTRADICT, file_contents, read_tokenizer
+from .characters import whole_characters
+from .files import file_contents, read_tokenizer
+from .folders import write_files
 from .learning import learn_merges
 from .specials import END_OF_TEXT, SpecialToken, split_at
-from .unicode16 import LETTER, NUMBER, OTHER
-
-# A word: an English contraction; letters, digits or other signs with one space in front; the rest of the white space,
-# whose last space is left to the next word.
-WORDS = regex.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?{LETTER}+| ?{NUMBER}+| ?{OTHER}+|\s+(?!\S)|\s+", regex.VERSION1)
-
+from .words import DIGIT, WORDS, cut, word_pattern
 
 # (left id, right id) -> (rank, id of the two as one token)
 Merges = dict[tuple[int, int], tuple[int, int]]
@@ -99,6 +95,8 @@ class Tokenizer:
     merges lists the pairs, best first. special_tokens are matched as a whole wherever they stand in a text, as Hugging
     Face does: names or `SpecialToken`s, None = the end of text, if the vocabulary has it. eos_token is the name of the
     one that ends a text. add_prefix_space, prefix and suffix: what some tokenizers put in front of a text, or after it.
+    pattern: what a word is, where it is not GPT-2's. digits_alone: each digit is a word (SmolLM2). ignore_merges: a
+    word that is a token as it stands is taken whole, whatever the merges make of it (Llama 3).
 
     The classic example: in "low low lower" the pair (l, o) is merged first, then (lo, w), then (Ġ, low).
     """
@@ -112,11 +110,14 @@ class Tokenizer:
         add_prefix_space: bool = False,
         prefix: Iterable[int] = (),
         suffix: Iterable[int] = (),
+        pattern: str | None = None,
+        digits_alone: bool = False,
+        ignore_merges: bool = False,
     ):
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
         missing = [character for character in CHARACTER_OF_BYTE if character not in vocabulary]
-        if missing:
+        if len(missing) > 256 - 64:  # English needs more than 64; a text that needs a missing one is refused
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 byte tokens, {missing[0]!r} first")
         if special_tokens is None:
             special_tokens = [END_OF_TEXT] if END_OF_TEXT in vocabulary else []
@@ -130,7 +131,12 @@ class Tokenizer:
         self.eos_id = vocabulary.get(eos_token)
         self.add_prefix_space = flag("add_prefix_space", add_prefix_space)
         self.prefix, self.suffix = token_ids("prefix", prefix), token_ids("suffix", suffix)
-        self._byte_ids = [vocabulary[character] for character in CHARACTER_OF_BYTE]
+        self.pattern, self._words = pattern, WORDS if pattern is None else word_pattern(pattern)
+        self.digits_alone = flag("digits_alone", digits_alone)
+        self.ignore_merges = flag("ignore_merges", ignore_merges)
+        self._byte_ids = {
+            byte: vocabulary[character] for byte, character in enumerate(CHARACTER_OF_BYTE) if character in vocabulary
+        }
         self._merges_by_id: Merges = {}
         for rank, (left, right) in enumerate(merges):
             for token in (left, right, left + right):
@@ -141,6 +147,9 @@ class Tokenizer:
         names = {token.content for token in tokens} | {END_OF_TEXT}
         for token, id in vocabulary.items():
             self._bytes[id] = token.encode() if token in names else _to_bytes(token)
+        self._whole_words: dict[bytes, int] = {}
+        if ignore_merges:
+            self._whole_words = {self._bytes[id]: id for token, id in vocabulary.items() if token not in names}
         self._known_words: dict[str, list[int]] = {}
 
     @property
@@ -152,7 +161,7 @@ class Tokenizer:
         written cannot end a document.
 
         A character that is written as two surrogates is one character. Raises ValueError for half of one, which no file
-        can contain.
+        can contain, and for a byte that the vocabulary lacks.
         """
         text = whole_characters(text)
         matched = [token for token in self.special_tokens if special_tokens or not token.special]
@@ -199,14 +208,27 @@ class Tokenizer:
 
     def _encode_plain(self, text: str) -> list[int]:
         ids = []
-        for word in WORDS.findall(text):
-            known = self._known_words.get(word)
-            if known is None:
-                known = merge_word([self._byte_ids[byte] for byte in word.encode()], self._merges_by_id)
-                if len(self._known_words) < 100_000 and len(word) < 100:  # words repeat; long runs do not
-                    self._known_words[word] = known
-            ids += known
+        for part in cut(DIGIT, text) if self.digits_alone else [text]:
+            for word in WORDS.findall(part) if self.pattern is None else cut(self._words, part):
+                known = self._known_words.get(word)
+                if known is None:
+                    known = self._encode_word(word)
+                    if len(self._known_words) < 100_000 and len(word) < 100:  # words repeat; long runs do not
+                        self._known_words[word] = known
+                ids += known
         return ids
+
+    def _encode_word(self, word: str) -> list[int]:
+        data = word.encode()
+        if data in self._whole_words:
+            return [self._whole_words[data]]
+        try:
+            return merge_word([self._byte_ids[byte] for byte in data], self._merges_by_id)
+        except KeyError as error:
+            raise ValueError(
+                f"text has {word!r:.80}, and the vocabulary has no token for its byte 0x{error.args[0]:02X}: take it "
+                f"out, or train a tokenizer, which has all 256"
+            ) from None
 
     @staticmethod
     def train(texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (END_OF_TEXT,)) -> "Tokenizer":
@@ -241,10 +263,11 @@ class Tokenizer:
 
     @staticmethod
     def load(directory: str | Path) -> "Tokenizer":
-        """Read the tokenizer of a folder: tokenizer.json, or vocab.json and merges.txt (OpenAI's encoder.json and
-        vocab.bpe), with the special tokens that the files beside them name.
+        """Read the byte-level BPE tokenizer of a folder: tokenizer.json, or vocab.json and merges.txt (OpenAI's
+        encoder.json and vocab.bpe), with the special tokens that the files beside them name.
 
-        Raises FileNotFoundError when there is none and ValueError when a file is not what its name says.
+        Raises FileNotFoundError when there is none and ValueError when a file is not what its name says, or is another
+        kind of tokenizer (`minigpt.load_tokenizer` takes the right class).
         """
         settings = read_tokenizer(Path(directory))
         try:
@@ -258,26 +281,7 @@ class Tokenizer:
 
     def save(self, directory: str | Path) -> None:
         """Write the files that Hugging Face's tokenizers and transformers load; take away those that say otherwise."""
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, content in self.files().items():
-            write_whole(directory / name, content)
-        for name in CONTRADICT:
-            (directory / name).unlink(missing_ok=True)
-
-
-def whole_characters(text: str) -> str:
-    """The text with every surrogate pair as the one character that it is. Raises ValueError for half a pair."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        pass
-    try:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16")
-    except UnicodeDecodeError:
-        lone = regex.search(r"[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]", text)
-        raise ValueError(f"text has a lone surrogate {lone[0]!r} at position {lone.start()}") from None
+        write_files(directory, self.files())
 
 
 def _to_bytes(token: str) -> bytes:

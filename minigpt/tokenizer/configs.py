@@ -1,23 +1,47 @@
-"""tokenizer_config.json, and special_tokens_map.json and added_tokens.json of older folders: which tokens are special,
-and what stands before and after each text. Obeyed as Hugging Face's AutoTokenizer does, or refused by name."""
+"""tokenizer_config.json, and special_tokens_map.json and added_tokens.json of older folders: which class of
+transformers a folder is for, which tokens are special, and what stands before and after each text. Obeyed as Hugging
+Face's AutoTokenizer does, or refused by name."""
 
 from pathlib import Path
 
+from .._checks import integer
 from .._files import read_json
-from .specials import END_OF_TEXT, SpecialToken
+from .folders import ADDED, CONFIG, MAP, WHOLE
+from .specials import END_OF_TEXT, NAMED, SpecialToken
 
-CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
-
-NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 MORE = ("additional_special_tokens", "extra_special_tokens")  # the older name, and today's
-OF_GPT2 = (None, "GPT2Tokenizer", "GPT2TokenizerFast", "CodeGenTokenizer", "CodeGenTokenizerFast")
-AS_WRITTEN = ("PreTrainedTokenizerFast", "TokenizersBackend")  # to these tokenizer.json alone says how words are cut
+
+# A folder's family: the class of transformers that reads it. To AS_WRITTEN, tokenizer.json says everything. GPT2 and
+# BERT take the vocabulary from there, and cut words as tokenizer_config.json says.
+GPT2, BERT, T5, LLAMA, AS_WRITTEN = "GPT-2", "BERT", "T5", "Llama", "as written"
+CLASSES = {
+    "GPT2Tokenizer": GPT2,
+    "CodeGenTokenizer": GPT2,
+    "BertTokenizer": BERT,
+    "DistilBertTokenizer": BERT,
+    "ElectraTokenizer": BERT,
+    "T5Tokenizer": T5,
+    "LlamaTokenizer": LLAMA,
+    "PreTrainedTokenizer": AS_WRITTEN,
+    "TokenizersBackend": AS_WRITTEN,
+}
+# What transformers takes where a folder names no class: config.json's model_type decides.
+OF_MODEL = {"gpt2": GPT2, "bert": BERT, "distilbert": BERT, "electra": BERT, "t5": T5, "mt5": T5, "llama": AS_WRITTEN}
+# Which tokens have a task where the files are silent.
+USUAL = {
+    GPT2: dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT),
+    BERT: {f"{task}_token": f"[{task.upper()}]" for task in ("unk", "sep", "pad", "cls", "mask")},
+    T5: {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
+    LLAMA: {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+    AS_WRITTEN: {},
+}
 
 
-def read_tokenizer_config(directory: Path) -> dict:
-    """What the files of a folder say, in the words of tokenizer_config.json; {} where there are none of them.
+def read_tokenizer_config(directory: Path, families: tuple[str, ...]) -> tuple[dict, str]:
+    """(what the files of a folder say, in the words of tokenizer_config.json, {} where there are none of them; the
+    family). The first of the families is the one of a folder that names none.
 
-    Raises ValueError for another family's tokenizer, and for fields that cannot be obeyed.
+    Raises ValueError for a family that is not among them, and for fields that cannot be obeyed.
     """
     file = directory / CONFIG
     config = read_json(file) if file.is_file() else {}
@@ -28,9 +52,8 @@ def read_tokenizer_config(directory: Path) -> dict:
         if strange or any(isinstance(value, bool) for value in named.values()):
             raise ValueError(f"{file} must say which tokens are special, and nothing else, found {named!r:.200}")
         config |= named  # the older file has the last word
-    if config.get("tokenizer_class") not in OF_GPT2 + AS_WRITTEN:
-        raise ValueError(f"{file}: tokenizer_class is {config['tokenizer_class']!r}, another tokenizer than GPT-2's")
-    for name in ("add_prefix_space", "add_bos_token", "add_eos_token"):
+    family = _family(directory, config, families)
+    for name in ("add_prefix_space", "add_bos_token", "add_eos_token", "clean_up_tokenization_spaces"):
         if not isinstance(config.get(name), bool | None):
             raise ValueError(f"{file}: {name} must be true or false, got {config[name]!r}")
     for name in ("split_special_tokens", "model_specific_special_tokens"):
@@ -38,11 +61,30 @@ def read_tokenizer_config(directory: Path) -> dict:
             raise ValueError(f"{file}: {name} is {config[name]!r}, which this tokenizer cannot obey")
     if all(config.get(name) for name in MORE):
         raise ValueError(f"{file}: {' and '.join(MORE)} are two names of one field; write one of them")
-    return config
+    return config, family
 
 
-def is_as_written(config: dict) -> bool:
-    return config.get("tokenizer_class") in AS_WRITTEN
+def _family(directory: Path, config: dict, families: tuple[str, ...]) -> str:
+    file, name, family = directory / CONFIG, config.get("tokenizer_class"), families[0]
+    if name is None and (directory / "config.json").is_file():
+        file = directory / "config.json"
+        fields = read_json(file)
+        name = fields.get("tokenizer_class")
+        family = OF_MODEL.get(str(fields.get("model_type")), family)
+    what = f"tokenizer_class is {name!r}" if name is not None else f"the model is made for {family}'s tokenizer"
+    if name is not None:
+        family = CLASSES.get(str(name).removesuffix("Fast"))
+    if family is None:
+        raise ValueError(
+            f"{file}: {what}, which is not known here; if {WHOLE} says everything, write "
+            f'"tokenizer_class": "PreTrainedTokenizerFast"'
+        )
+    if family not in families:
+        raise ValueError(
+            f"{file}: {what}, and {' or '.join(families)} was expected for the files beside it; if this is the wrong "
+            f"class for the folder, minigpt.load_tokenizer takes the right one"
+        )
+    return family
 
 
 def special_token(entry: dict | str, file: Path) -> SpecialToken:
@@ -70,11 +112,10 @@ def added_tokens(directory: Path, config: dict) -> list[tuple[SpecialToken, int]
         raise ValueError(f"{file}: expected tokens and their ids ({error})") from None
 
 
-def named_tokens(directory: Path, config: dict) -> dict[str, SpecialToken]:
-    """{"eos_token": ...}: the tokens with a task. Of GPT-2's own tokenizer, what is not said is <|endoftext|>."""
+def named_tokens(directory: Path, config: dict, family: str) -> dict[str, SpecialToken]:
+    """{"eos_token": ...}: the tokens with a task, what the files do not say being the family's `USUAL` ones."""
     file = directory / CONFIG
-    if not is_as_written(config):
-        config = {name: END_OF_TEXT for name in ("bos_token", "eos_token", "unk_token")} | config
+    config = USUAL[family] | config
     names = {name: special_token(config[name], file) for name in NAMED if config.get(name)}
     others = [value for name, value in config.items() if name.endswith("_token") and name not in NAMED]
     more = config.get(MORE[0]) or config.get(MORE[1]) or []
@@ -82,4 +123,7 @@ def named_tokens(directory: Path, config: dict) -> dict[str, SpecialToken]:
         raise ValueError(f"{file}: {MORE[1]} must be a list of tokens or a dictionary of named ones, got {more!r}")
     others = [value for value in others if value and isinstance(value, str)]
     others += more.values() if isinstance(more, dict) else more
+    if family == T5 and not any(name in config for name in MORE):
+        n_gaps = integer(f"{file}: extra_ids", config.get("extra_ids", 100), 0)
+        others += [f"<extra_id_{n}>" for n in range(n_gaps)]
     return names | {f"more {n}": special_token(token, file) for n, token in enumerate(others)}

@@ -5,21 +5,22 @@ from pathlib import Path
 
 from .._files import read_json, read_text
 from .configs import (
-    ADDED,
-    CONFIG,
-    MAP,
+    AS_WRITTEN,
+    BERT,
+    GPT2,
+    LLAMA,
     added_tokens,
-    is_as_written,
     named_tokens,
     read_tokenizer_config,
     special_token,
 )
+from .folders import BPE_LAYOUTS, CONFIG, WHOLE
 from .specials import SpecialToken
+from .words import word_pattern
 
-FILE_LAYOUTS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]  # Hugging Face's names, OpenAI's names
-WHOLE = "tokenizer.json"
-# What a folder may hold beside the files that we write, and what would contradict them.
-CONTRADICT = (ADDED, MAP, *FILE_LAYOUTS[1])
+
+class NotByHand(ValueError):
+    """A tokenizer.json that says everything, and more than is written by hand here. `LibraryTokenizer` reads it."""
 
 
 def read_tokenizer(directory: Path) -> dict:
@@ -29,25 +30,50 @@ def read_tokenizer(directory: Path) -> dict:
     folders added_tokens.json and special_tokens_map.json, say which tokens are special. Raises FileNotFoundError when
     there is no tokenizer, ValueError for a file that is not what its name says, or says what cannot be obeyed.
     """
-    config = read_tokenizer_config(directory)
-    is_whole = (directory / WHOLE).is_file()
-    found = _read_whole(directory / WHOLE, config) if is_whole else _read_parts(directory)
-    if is_whole:
+    if not (directory / WHOLE).is_file():
+        found = _read_parts(directory)
+        config, family = read_tokenizer_config(directory, (GPT2, AS_WRITTEN))
+    else:
+        fields = read_parts_of_whole(directory / WHOLE)
+        is_plain = len(cuts(fields)) < 2
+        usual = (GPT2, AS_WRITTEN, LLAMA) if is_plain else (AS_WRITTEN, GPT2, LLAMA)
+        config, family = read_tokenizer_config(directory, usual)
+        family = AS_WRITTEN if family == LLAMA else family  # LlamaTokenizer is sentencepiece's, and this is not
+        found = _read_whole(directory / WHOLE, fields, config, family)
         _check_same(directory, found)
     vocabulary, specials = found["vocabulary"], {token.content: token for token in found["special_tokens"]}
-
-    for token, id in added_tokens(directory, config):
-        _add(vocabulary, specials, token, id, directory)
-        specials[token.content] = token  # as it says now
-    names = named_tokens(directory, config)
-    for token in names.values():
-        _add(vocabulary, specials, token, None, directory)
+    names = obey_config(directory, config, family, vocabulary, specials)
     end, begin = names.get("eos_token"), names.get("bos_token")
-    if not is_whole:  # a tokenizer.json has its own, and says itself whether a text begins with a space
+    if not (directory / WHOLE).is_file():  # a tokenizer.json has its own, and says itself how a text begins
         found["prefix"] = [vocabulary[begin.content]] if config.get("add_bos_token") and begin else []
         found["suffix"] = [vocabulary[end.content]] if config.get("add_eos_token") and end else []
         found["add_prefix_space"] = bool(config.get("add_prefix_space"))
     return found | {"special_tokens": list(specials.values()), "eos_token": end.content if end else None}
+
+
+def obey_config(
+    directory: Path, config: dict, family: str, vocabulary: dict[str, int], specials: dict[str, SpecialToken]
+) -> dict[str, SpecialToken]:
+    """Put the tokens that the files beside a vocabulary name into the vocabulary and among the special tokens; return
+    those with a task, such as {"eos_token": ...}.
+
+    Raises ValueError for an id that transformers would not give, and for a token of tokenizer.json that transformers
+    would pass over.
+    """
+    added, names = added_tokens(directory, config), named_tokens(directory, config, family)
+    if "added_tokens_decoder" in config and family in (GPT2, BERT):
+        said = {token.content for token, _ in added} | {token.content for token in names.values()}
+        for content in specials.keys() - said:
+            raise ValueError(
+                f"{directory / WHOLE} adds the token {content!r}, and transformers asks the added_tokens_decoder of "
+                f"{CONFIG} alone, which lacks it: write the token there, too, or take it away here"
+            )
+    for token, id in added:
+        _add(vocabulary, specials, token, id, directory)
+        specials[token.content] = token  # as it says now
+    for token in names.values():
+        _add(vocabulary, specials, token, None, directory)
+    return names
 
 
 def _check_same(directory: Path, whole: dict) -> None:
@@ -65,7 +91,7 @@ def _check_same(directory: Path, whole: dict) -> None:
 
 
 def _read_parts(directory: Path) -> dict:
-    for names in FILE_LAYOUTS:
+    for names in BPE_LAYOUTS:
         vocabulary, merges = (directory / name for name in names)
         if vocabulary.is_file() and merges.is_file():
             return {
@@ -73,71 +99,149 @@ def _read_parts(directory: Path) -> dict:
                 "merges": read_merges(merges),
                 "special_tokens": [],
             }
-    wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in FILE_LAYOUTS)
+    wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in BPE_LAYOUTS)
     raise FileNotFoundError(f"no tokenizer in {directory}: expected {WHOLE}, or {wanted}")
 
 
-def _read_whole(file: Path, config: dict) -> dict:
-    """tokenizer.json. What GPT-2's tokenizer does not have (another way to cut, a normalizer) is refused by name."""
+def read_parts_of_whole(file: Path) -> dict:
+    """The fields of a tokenizer.json, its parts being objects or none."""
     fields = read_json(file)
-    for part in ("model", "normalizer", "pre_tokenizer", "post_processor"):
+    for part in ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if not isinstance(fields.get(part), dict | None):
             raise ValueError(f"{file}: {part} must be an object, got {fields[part]!r:.80}")
+    return fields
+
+
+def _read_whole(file: Path, fields: dict, config: dict, family: str) -> dict:
+    """tokenizer.json. What this byte-level BPE does not have (another way to cut, a normalizer) is refused by name."""
     model = fields.get("model") or {}
+    refused = ValueError if family == GPT2 else NotByHand
+    ways = cuts(fields)
     kinds = {
-        "model": (model.get("type", "BPE"), ["BPE"]),
-        "normalizer": (_type(fields.get("normalizer")), [None]),
-        "pre_tokenizer": (_type(fields.get("pre_tokenizer")), ["ByteLevel"]),
-        "post_processor": (_type(fields.get("post_processor")), [None, "ByteLevel", "TemplateProcessing"]),
+        "model": ([model.get("type", "BPE")], ["BPE"]),
+        "normalizer": (map(_type, steps(fields.get("normalizer"), "normalizers")), []),
+        "pre_tokenizer": ([_type(ways[-1])] if ways else [None], ["ByteLevel"]),
+        "post_processor": (
+            map(_type, steps(fields.get("post_processor"), "processors")),
+            ["ByteLevel", "TemplateProcessing"],
+        ),
     }
-    for part, (kind, known) in kinds.items():
-        if kind not in known:
-            expected = " or ".join("none" if k is None else k for k in known)
-            raise ValueError(f"{file}: {part} is {kind or 'none'}, and this byte-level BPE knows {expected} only")
-    for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "ignore_merges", "byte_fallback"):
+    for part, (found, known) in kinds.items():
+        for kind in found:
+            if kind not in known:
+                expected = " or ".join(known) or "none"
+                raise refused(
+                    f"{file}: {part} is {kind or 'none'}, and this byte-level BPE knows {expected} only; "
+                    f"minigpt.load_tokenizer takes the class that reads a folder"
+                )
+    for name in ("continuing_subword_prefix", "end_of_word_suffix", "dropout", "byte_fallback"):
         if model.get(name):
-            raise ValueError(f"{file}: {name} is {model[name]!r}, and GPT-2's BPE has none")
-    if not fields["pre_tokenizer"].get("use_regex", True):
-        raise ValueError(f"{file}: use_regex is false: the text would not be cut into words")
-    add_prefix_space = bool(fields["pre_tokenizer"].get("add_prefix_space"))
-    if not is_as_written(config):
+            raise refused(f"{file}: {name} is {model[name]!r}, and GPT-2's BPE has none")
+    if model.get("ignore_merges") and family == GPT2:
+        raise ValueError(f"{file}: ignore_merges is {model['ignore_merges']!r}, and GPT-2's BPE has none")
+    words = _words(ways, file, family, refused)
+    add_prefix_space = bool(ways[-1].get("add_prefix_space"))
+    if family == GPT2:
         if add_prefix_space and "add_prefix_space" not in config:
             raise ValueError(
                 f"{file} says add_prefix_space, and transformers asks {CONFIG} alone, which does not: write "
                 f'"add_prefix_space": true (or false) there'
             )
         add_prefix_space = bool(config.get("add_prefix_space"))
+    if add_prefix_space and len(ways) > 1:
+        raise refused(f"{file}: add_prefix_space after another cut would put a space in front of every part")
     try:
         vocabulary, pairs = dict(model["vocab"]), model["merges"]
         merges = [tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in pairs]
-        added = [(entry["id"], special_token(entry, file)) for entry in fields.get("added_tokens") or []]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file} is not the file of a BPE tokenizer: {type(error).__name__} {error}") from None
     if not all(type(id) is int for id in vocabulary.values()) or not all(len(pair) == 2 for pair in merges):
         raise ValueError(f"{file}: vocab must map tokens to integer ids, and merges must be pairs")
-    specials = {}
-    for id, token in added:
-        _add(vocabulary, specials, token, id, file)
-        specials[token.content] = token  # of two, the later one counts
-    prefix, suffix = _template(fields.get("post_processor"), vocabulary, file)
-    return {
+    specials = read_added(fields, vocabulary, file)
+    prefix, suffix = template(fields.get("post_processor"), vocabulary, file)
+    return words | {
         "vocabulary": vocabulary,
         "merges": merges,
         "special_tokens": list(specials.values()),
         "prefix": prefix,
         "suffix": suffix,
         "add_prefix_space": add_prefix_space,
+        "ignore_merges": bool(model.get("ignore_merges")),
     }
+
+
+def _words(ways: list[dict], file: Path, family: str, refused: type[ValueError]) -> dict:
+    """How words are cut: ByteLevel alone (GPT-2), Digits first (SmolLM2), or Split by a pattern in its place (Llama 3).
+
+    SmolLM2's folder names GPT2Tokenizer, which in transformers 5 passes over Digits, and cuts "  1" in another way. The
+    file counts here: the model has learned from its words.
+    """
+    *first, last = ways
+    kind = _type(first[0]) if first else None
+    has_own_words = last.get("use_regex", True)
+    if len(first) > 1 or kind not in (None, "Digits", "Split") or (kind == "Split" and family == GPT2):
+        names = " and ".join(map(str, map(_type, ways)))
+        raise refused(f"{file}: pre_tokenizer is {names}, which this byte-level BPE cannot obey")
+    if has_own_words != (kind != "Split"):
+        raise refused(
+            f"{file}: use_regex is {'true after another pattern' if has_own_words else 'false'}: "
+            f"the text would {'be cut twice' if has_own_words else 'not be cut into words'}"
+        )
+    if kind == "Digits":
+        if not first[0].get("individual_digits"):
+            raise refused(f"{file}: individual_digits is false, and this byte-level BPE knows digits one by one only")
+        return {"digits_alone": True}
+    if kind is None:
+        return {}
+    pattern = first[0].get("pattern")
+    source = pattern.get("Regex") if isinstance(pattern, dict) else None
+    if first[0].get("behavior") != "Isolated" or first[0].get("invert"):
+        raise refused(f"{file}: Split must be Isolated and not inverted, found {first[0]!r:.200}")
+    try:
+        word_pattern(source)
+    except ValueError as error:
+        raise refused(f"{file}: {error}") from None
+    return {"pattern": source}
 
 
 def _type(part: dict | None) -> str | None:
     return None if part is None else str(part.get("type"))
 
 
-def _template(post_processor: dict | None, vocabulary: dict, file: Path) -> tuple[list[int], list[int]]:
+def steps(part: dict | None, name: str) -> list[dict]:
+    """The steps of a normalizer, a pre_tokenizer or a post_processor: those of a Sequence, or the one that it is."""
+    inner = part.get(name) if _type(part) == "Sequence" else None
+    if isinstance(inner, list) and all(isinstance(step, dict) for step in inner):
+        return [deeper for step in inner for deeper in steps(step, name)]
+    return [] if part is None else [part]
+
+
+def cuts(fields: dict) -> list[dict]:
+    """The ways in which a tokenizer.json has a text cut into words, one after another."""
+    return steps(fields.get("pre_tokenizer"), "pretokenizers")
+
+
+def read_added(fields: dict, vocabulary: dict[str, int], file: Path) -> dict[str, SpecialToken]:
+    """The added_tokens of a tokenizer.json by name; the vocabulary gets those that it lacks."""
+    specials = {}
+    try:
+        added = [(entry["id"], special_token(entry, file)) for entry in fields.get("added_tokens") or []]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: an added token lacks {error}") from None
+    for id, token in added:
+        _add(vocabulary, specials, token, id, file)
+        specials[token.content] = token  # of two, the later one counts
+    return specials
+
+
+def template(post_processor: dict | None, vocabulary: dict, file: Path) -> tuple[list[int], list[int]]:
     """(ids before a text, ids after it)."""
-    if _type(post_processor) != "TemplateProcessing":
+    templates = [step for step in steps(post_processor, "processors") if _type(step) == "TemplateProcessing"]
+    if not templates:
         return [], []
+    if len(templates) > 1:
+        raise ValueError(f"{file}: post_processor has {len(templates)} templates, expected one")
+    post_processor = templates[0]
     before, after = [], []
     ids = before
     try:
@@ -193,7 +297,7 @@ def read_merges(file: Path) -> list[tuple[str, str]]:
 def file_contents(tokenizer) -> dict[str, bytes]:
     """What is written for a tokenizer, by name: everything as tokenizer.json and tokenizer_config.json, which
     transformers reads, and the vocabulary and merges by themselves, which everybody reads."""
-    vocabulary_name, merges_name = FILE_LAYOUTS[0]
+    vocabulary_name, merges_name = BPE_LAYOUTS[0]
     lines = "".join(f"{left} {right}\n" for left, right in tokenizer.merges)
     return {
         vocabulary_name: json.dumps(tokenizer.vocabulary, ensure_ascii=False).encode(),
@@ -204,26 +308,27 @@ def file_contents(tokenizer) -> dict[str, bytes]:
 
 
 def _whole(tokenizer) -> dict:
-    specials = {token.content: token for token in tokenizer.special_tokens}
     byte_level = {
         "type": "ByteLevel",
         "add_prefix_space": tokenizer.add_prefix_space,
         "trim_offsets": True,
-        "use_regex": True,
+        "use_regex": tokenizer.pattern is None,
     }
+    first = []
+    if tokenizer.digits_alone:
+        first.append({"type": "Digits", "individual_digits": True})
+    if tokenizer.pattern is not None:
+        split = {"type": "Split", "pattern": {"Regex": tokenizer.pattern}, "behavior": "Isolated", "invert": False}
+        first.append(split)
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {"id": id} | vars(specials[content])
-            for content, id in sorted(tokenizer.vocabulary.items(), key=lambda entry: entry[1])
-            if content in specials
-        ],
+        "added_tokens": added_json(tokenizer),
         "normalizer": None,
-        "pre_tokenizer": byte_level,
-        "post_processor": _template_json(tokenizer),
-        "decoder": byte_level | {"add_prefix_space": True},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*first, byte_level]} if first else byte_level,
+        "post_processor": template_json(tokenizer.prefix, tokenizer.suffix, tokenizer.vocabulary),
+        "decoder": byte_level | {"add_prefix_space": True, "use_regex": True},
         "model": {
             "type": "BPE",
             "dropout": None,
@@ -232,35 +337,43 @@ def _whole(tokenizer) -> dict:
             "end_of_word_suffix": "",
             "fuse_unk": False,
             "byte_fallback": False,
-            "ignore_merges": False,
+            "ignore_merges": tokenizer.ignore_merges,
             "vocab": tokenizer.vocabulary,
             "merges": [list(pair) for pair in tokenizer.merges],
         },
     }
 
 
-def _template_json(tokenizer) -> dict:
-    name_of = {id: token for token, id in tokenizer.vocabulary.items()}
-    text = [{"Sequence": {"id": "A", "type_id": 0}}]
-    before, after = (
-        [{"SpecialToken": {"id": name_of[id], "type_id": 0}} for id in ids]
-        for ids in (tokenizer.prefix, tokenizer.suffix)
-    )
-    used = {name_of[id]: id for id in [*tokenizer.prefix, *tokenizer.suffix]}
+def added_json(tokenizer) -> list[dict]:
+    """The added_tokens of a tokenizer.json, by their ids."""
+    tokens = sorted(tokenizer.special_tokens, key=lambda token: tokenizer.vocabulary[token.content])
+    return [{"id": tokenizer.vocabulary[token.content]} | vars(token) for token in tokens]
+
+
+def template_json(prefix: list[int], suffix: list[int], vocabulary: dict[str, int]) -> dict:
+    """The post_processor of a tokenizer.json that puts ids before a text, and after it."""
+    name_of = {id: token for token, id in vocabulary.items()}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    before, after = ([{"SpecialToken": {"id": name_of[id], "type_id": 0}} for id in ids] for ids in (prefix, suffix))
     return {
         "type": "TemplateProcessing",
-        "single": [*before, *text, *after],
-        "pair": [*before, *text, *after, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {name: {"id": name, "ids": [id], "tokens": [name]} for name, id in used.items()},
+        "single": [*before, text, *after],
+        "pair": [*before, text, *after, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {
+            name_of[id]: {"id": name_of[id], "ids": [id], "tokens": [name_of[id]]} for id in [*prefix, *suffix]
+        },
     }
 
 
 def _config(tokenizer) -> dict:
     end = tokenizer.eos_token
-    return {
-        "tokenizer_class": "GPT2Tokenizer",
-        "add_prefix_space": tokenizer.add_prefix_space,
-        "bos_token": end,
-        "eos_token": end,
-        "unk_token": end,
-    }
+    if tokenizer.pattern is None and not tokenizer.digits_alone and not tokenizer.ignore_merges:
+        return {
+            "tokenizer_class": "GPT2Tokenizer",
+            "add_prefix_space": tokenizer.add_prefix_space,
+            "bos_token": end,
+            "eos_token": end,
+            "unk_token": end,
+        }
+    begin = next((token for token, id in tokenizer.vocabulary.items() if [id] == tokenizer.prefix), end)
+    return {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": begin, "eos_token": end}

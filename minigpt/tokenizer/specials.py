@@ -1,13 +1,17 @@
 """Special tokens: matched in a text as a whole, before it is cut into words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import regex
 
 from .._checks import check_fields, flag
+from .unicode16 import IN_WORD
 
 END_OF_TEXT = "<|endoftext|>"  # GPT-2's only special token
+# The tasks that a token may have, in the words of Hugging Face's files.
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_IN_WORD = regex.compile(IN_WORD, regex.VERSION1)
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,9 @@ class SpecialToken:
     """A token with a name, such as <|endoftext|>, and how its name is found in a text.
 
     lstrip and rstrip: it takes the white space to its left or right along. single_word: only where no letter or digit
-    touches it. normalized: looked for after those that are not. special False: a word that a reader has added; it is
-    matched also where special tokens are to be plain text.
+    touches it. normalized: looked for after those that are not, in the text as it has been normalized (in small
+    letters, for example). special False: a word that a reader has added; it is matched also where special tokens are to
+    be plain text.
     """
 
     content: str
@@ -32,24 +37,52 @@ class SpecialToken:
         check_fields(self, flag, "special lstrip rstrip single_word normalized")
 
 
-def split_at(tokens: Iterable[SpecialToken], text: str) -> Iterator[str | SpecialToken]:
-    """The parts of a text in order: the special tokens in it, and the texts between them, none of these empty.
+class NamedTokens:
+    """What a tokenizer knows of its tokens with a task: ids, None for a task that no token has.
+
+    names maps a task, such as "mask_token", to a token's name, and vocabulary maps that to the id.
+    """
+
+    names: dict[str, str]
+    vocabulary: dict[str, int]
+
+    def _id(self, task: str) -> int | None:
+        return self.vocabulary.get(self.names.get(task))
+
+    bos_id = property(lambda self: self._id("bos_token"))
+    eos_id = property(lambda self: self._id("eos_token"))
+    unk_id = property(lambda self: self._id("unk_token"))
+    sep_id = property(lambda self: self._id("sep_token"))
+    pad_id = property(lambda self: self._id("pad_token"))
+    cls_id = property(lambda self: self._id("cls_token"))
+    mask_id = property(lambda self: self._id("mask_token"))
+    eos_token = property(lambda self: self.names.get("eos_token"))
+    mask_token = property(lambda self: self.names.get("mask_token"))
+
+
+def split_at(
+    tokens: Iterable[SpecialToken], text: str, normalize: Callable[[str], str] = str
+) -> Iterator[str | SpecialToken]:
+    """The parts of a text in order: the special tokens in it, and the texts between them, normalized, none of these
+    empty.
 
     Of several tokens that begin at one place the longest counts. As in Hugging Face's tokenizers.
     """
     first, later = ([t for t in tokens if t.normalized == flagged] for flagged in (False, True))
-    for part in _split(first, text):
-        yield from [part] if isinstance(part, SpecialToken) else _split(later, part)
+    for part in _split({token.content: token for token in first}, text):
+        if isinstance(part, SpecialToken):
+            yield part
+        else:
+            yield from _split({normalize(token.content): token for token in later}, normalize(part))
 
 
-def _split(tokens: list[SpecialToken], text: str) -> Iterator[str | SpecialToken]:
-    by_name = {token.content: token for token in tokens}
+def _split(by_name: dict[str, SpecialToken], text: str) -> Iterator[str | SpecialToken]:
     begin = 0  # of what has not been given out yet
     if by_name:
         longest_first = sorted(by_name, key=len, reverse=True)
         for match in regex.finditer("|".join(map(regex.escape, longest_first)), text):
             token, start, end = by_name[match[0]], match.start(), match.end()
-            if token.single_word and (regex.search(r"\w\Z", text[:start]) or regex.match(r"\w", text[end:])):
+            if token.single_word and (_IN_WORD.match(text[start - 1 : start]) or _IN_WORD.match(text, end)):
                 continue
             if token.lstrip:
                 start = max(begin, regex.search(r"\s*\Z", text[:start]).start())

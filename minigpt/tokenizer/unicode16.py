@@ -14,3 +14,11 @@ SINCE_UNICODE_16 = (
 )
 LETTER, NUMBER = rf"[\p{{L}}--[{SINCE_UNICODE_16}]]", rf"[\p{{N}}--[{SINCE_UNICODE_16}]]"
 OTHER = rf"[[^\s\p{{L}}\p{{N}}]||[{SINCE_UNICODE_16}]]"
+# A sign that belongs to a word where a special token has single_word: also marks and the underscore.
+MARKS_SINCE_UNICODE_16 = (
+    r"\u05c8-\u05c9\u0b53-\u0b54\u1acf-\u1af0\U00010ef0-\U00010efb\U00011b60-\U00011b67\U0001d127-\U0001d128"
+    r"\U0001d250-\U0001d252\U0001d25b-\U0001d25c\U0001d25f\U0001d280-\U0001d281"
+)
+IN_WORD = rf"[\w--[{SINCE_UNICODE_16}{MARKS_SINCE_UNICODE_16}]]"
+# What tokenizers' `Digits` cuts out: it asks a library that knows the digits of Unicode 17 already.
+NUMERIC = rf"[{NUMBER}||[\U00011de0-\U00011de9\U00016ff4-\U00016ff6]]"

@@ -1,0 +1,190 @@
+"""BERT's WordPiece (Schuster and Nakajima 2012; Devlin et al. 2018, appendix A.2 and the code beside it). No torch.
+
+    text -> cleaned text -> words and signs -> of each word the longest piece that the vocabulary has, then the next
+
+A piece inside a word begins with ##: "embeddings" is em ##bed ##ding ##s. A word that cannot be cut into pieces is
+[UNK] as a whole. BERT reads [CLS] text [SEP], or [CLS] text [SEP] second text [SEP].
+"""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import regex
+
+from .._checks import flag, integer, token_ids
+from .characters import whole_characters
+from .decoding import REACH, clean_up, stream_text
+from .folders import write_files
+from .specials import NAMED, NamedTokens, SpecialToken, split_at
+from .unicode8 import ACCENT, CONTROL, PUNCTUATION
+from .wordpiece_files import file_contents, read_wordpiece
+
+CONTROLS, SPACES, ACCENTS = (regex.compile(signs, regex.VERSION1) for signs in (CONTROL, r"\s", ACCENT))
+# Characters that are words by themselves: Chinese has no blanks between words. (0x2B920 is Hugging Face's: in Google's
+# code it is 0x2B820.)
+CHINESE = regex.compile(
+    r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf"
+    r"\U0002f800-\U0002fa1f]"
+)
+WORDS = regex.compile(rf"{PUNCTUATION}|[^\s{PUNCTUATION}]+", regex.VERSION1)  # a sign is a word
+
+
+def longest_pieces(word: str, vocabulary: dict[str, int]) -> list[int] | None:
+    """The ids of a word's pieces, at each place the longest one that there is, None where there is none at all.
+
+    n² look-ups for a word of n characters.
+    """
+    ids, begin = [], 0
+    while begin < len(word):
+        mark = "##" if begin else ""
+        end = next((end for end in range(len(word), begin, -1) if mark + word[begin:end] in vocabulary), None)
+        if end is None:
+            return None
+        ids.append(vocabulary[mark + word[begin:end]])
+        begin = end
+    return ids
+
+
+class WordPiece(NamedTokens):
+    """text <-> token ids as BERT has them. Make one with `load` or `minigpt.load_tokenizer`.
+
+    vocabulary maps each piece of a word to its id, 0 ... n - 1. special_tokens are matched as a whole wherever they
+    stand in a text, as Hugging Face does; those that the vocabulary lacks get the next ids. names says which token has
+    which task: {"mask_token": "[MASK]", ...}. lower_case, strip_accents (None = as lower_case says) and chinese_alone
+    (each Chinese character is a word) say how a text is cleaned. A word of more than max_word characters is [UNK].
+    prefix and suffix are the ids before and after a text. clean_up: `decode` takes out the blanks in front of signs.
+    """
+
+    def __init__(
+        self,
+        vocabulary: dict[str, int],
+        special_tokens: Iterable[SpecialToken] = (),
+        names: dict[str, str] | None = None,
+        lower_case: bool = True,
+        strip_accents: bool | None = None,
+        chinese_alone: bool = True,
+        max_word: int = 100,
+        prefix: Iterable[int] = (),
+        suffix: Iterable[int] = (),
+        clean_up: bool = False,
+    ):
+        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+            raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
+        self.parts_of_words, self.vocabulary = vocabulary, dict(vocabulary)
+        self.special_tokens = list(special_tokens)
+        for token in self.special_tokens:
+            self.vocabulary.setdefault(token.content, len(self.vocabulary))
+        self.names = dict(names or {})
+        for task, name in self.names.items():
+            if task not in NAMED or name not in self.vocabulary:
+                raise ValueError(f"names has {task!r}: {name!r}, expected one of {', '.join(NAMED)} and a known token")
+        if self.names.get("unk_token") not in vocabulary:
+            raise ValueError(f"unk_token must be a token of the vocabulary, got {self.names.get('unk_token')!r}")
+        self.lower_case = flag("lower_case", lower_case)
+        self.strip_accents = lower_case if strip_accents is None else flag("strip_accents", strip_accents)
+        self.chinese_alone, self.clean_up = flag("chinese_alone", chinese_alone), flag("clean_up", clean_up)
+        self.max_word = integer("max_word", max_word, 1)
+        self.prefix, self.suffix = token_ids("prefix", prefix), token_ids("suffix", suffix)
+        self._tokens = sorted(self.vocabulary, key=self.vocabulary.get)
+        for token in self.special_tokens:
+            if token.normalized:  # it is shown as it is found
+                self._tokens[self.vocabulary[token.content]] = self.normalize(token.content)
+        self._known_words: dict[str, list[int]] = {}
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self._tokens)
+
+    def normalize(self, text: str) -> str:
+        """The text without control characters, with blanks for white space, and as the vocabulary writes letters.
+
+        Which letter is the small one of another, and which letter is one with an accent, this Python's Unicode says. Of
+        some 60 letters that came with Unicode 13 and later, Hugging Face's may say otherwise; the vocabularies of BERT
+        have none of these, so that the word is [UNK] here and there.
+        """
+        text = SPACES.sub(" ", CONTROLS.sub("", text))
+        if self.chinese_alone:
+            text = CHINESE.sub(r" \g<0> ", text)
+        if self.strip_accents:  # é is e and an accent in normal form D
+            text = ACCENTS.sub("", unicodedata.normalize("NFD", text))
+        if self.lower_case:  # lower() knows a small sigma for the end of a word, which BERT's tokenizer does not
+            text = text.replace("Σ", "σ").lower()
+        return text
+
+    def encode(self, text: str, special_tokens: bool = True) -> list[int]:
+        """The token ids of a text, [CLS] and [SEP] around it. special_tokens False takes the names of special tokens in
+        the text for plain text.
+
+        Raises ValueError for half a surrogate pair, which no file can contain.
+        """
+        return [*self.prefix, *self._encode_plain(text, special_tokens), *self.suffix]
+
+    def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int]]:
+        """(the ids of [CLS] first [SEP] second [SEP], and which of the two texts each belongs to, 0 or 1).
+
+        Devlin et al. 2018, figure 2. Raises ValueError as `encode`.
+        """
+        start = self.encode(first)
+        end = [*self._encode_plain(second), *self.suffix]
+        return start + end, [0] * len(start) + [1] * len(end)
+
+    def _encode_plain(self, text: str, special_tokens: bool = True) -> list[int]:
+        matched = [token for token in self.special_tokens if special_tokens or not token.special]
+        ids = []
+        for part in split_at(matched, whole_characters(text), self.normalize):
+            if isinstance(part, SpecialToken):
+                ids.append(self.vocabulary[part.content])
+                continue
+            for word in WORDS.findall(part):
+                known = self._known_words.get(word)
+                if known is None:
+                    pieces = longest_pieces(word, self.parts_of_words) if len(word) <= self.max_word else None
+                    known = pieces or [self.unk_id]
+                    if len(self._known_words) < 100_000 and len(word) < 100:  # words repeat; long runs do not
+                        self._known_words[word] = known
+                ids += known
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of token ids, special tokens included: a blank between words, none in front of a sign and of ##.
+
+        What `encode` has changed stays changed. An id beyond the vocabulary, which a model with a larger one may
+        choose, is shown as <|no token 30522|>. Raises ValueError for a negative id, and for what is no integer.
+        """
+        words = []
+        for place, token in enumerate(self.pieces(ids)):
+            word = token if place == 0 else token.removeprefix("##") if token.startswith("##") else " " + token
+            words.append(clean_up(word).replace(" do not", " don't"))
+        text = "".join(words)
+        return clean_up(text) if self.clean_up else text
+
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """Text as ids arrive: the pieces joined are exactly `decode(ids)`."""
+        return stream_text(self.decode, ids, REACH if self.clean_up else 0)
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """Each token for itself, to be shown, as the vocabulary writes it: a part of a word begins with ##."""
+        ids = [integer("token id", id, 0) for id in ids]
+        return [self._tokens[id] if id < len(self._tokens) else f"<|no token {id}|>" for id in ids]
+
+    @staticmethod
+    def load(directory: str | Path) -> "WordPiece":
+        """Read the WordPiece tokenizer of a folder: vocab.txt or tokenizer.json, and tokenizer_config.json.
+
+        Raises FileNotFoundError when there is none, and ValueError when a file is not what its name says, or says what
+        cannot be obeyed.
+        """
+        settings = read_wordpiece(Path(directory))
+        try:
+            return WordPiece(**settings)
+        except ValueError as error:
+            raise ValueError(f"the tokenizer in {directory}: {error}") from None
+
+    def files(self) -> dict[str, bytes]:
+        """What `save` writes, by name."""
+        return file_contents(self)
+
+    def save(self, directory: str | Path) -> None:
+        """Write the files that Hugging Face's tokenizers and transformers load; take away those that say otherwise."""
+        write_files(directory, self.files())
