@@ -171,7 +171,7 @@ def test_a_missing_head_of_an_untied_model_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"model_type": "llama"}, "llama"),
+        ({"model_type": "mistral"}, "mistral"),
         ({"add_cross_attention": True}, "cross-attention"),
         ({"n_head": 5}, "n_head=5"),
         ({"n_layer": 10**9}, "says n_layer=1000000000"),  # refused before a billion blocks are built

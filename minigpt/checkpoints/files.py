@@ -235,7 +235,7 @@ def finish_save(directory: Path) -> None:
     except SafetensorError:
         return  # reading the weights will say what is wrong with them
     expected = _header_json(directory / WEIGHTS_FILE, COMPANIONS, header.get(COMPANIONS, "{}"))
-    if strange := sorted(name for name in expected if not re.fullmatch(r"[\w-]+\.(json|txt|bpe)", name)):
+    if strange := sorted(name for name in expected if not re.fullmatch(r"[\w-]+\.(json|txt|bpe|model)", name)):
         raise CheckpointError(f"{directory / WEIGHTS_FILE}: the header's {COMPANIONS} has {strange[0]!r}, no such file")
     unfinished = [file for file in pending if _sum(file.read_bytes()) == expected.get(file.with_suffix("").name)]
     if not unfinished:  # this save is complete; the user may have put other files there since

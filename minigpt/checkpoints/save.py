@@ -6,14 +6,16 @@ from pathlib import Path
 from torch import nn
 
 from .._files import read_json
-from ..tokenizer import CONTRADICT, Tokenizer
+from ..tokenizer import TOKENIZER_FILES, LibraryTokenizer, Tokenizer, WordPiece
 from .configs import GENERATION_IDS, config_json, model_type, settings
 from .files import CONFIG_FILE, GENERATION_FILE, write_checkpoint
 from .names import NAMES
 from .translate import all_finite, to_hugging_face
 
 
-def save_model(model: nn.Module, directory: str | Path, tokenizer: Tokenizer | None = None) -> None:
+def save_model(
+    model: nn.Module, directory: str | Path, tokenizer: Tokenizer | WordPiece | LibraryTokenizer | None = None
+) -> None:
     """Write config.json and model.safetensors, and a tokenizer's files, that `load_model` and transformers load.
 
     What lies in the folder and says otherwise is taken away: another tokenizer's files where a tokenizer is given, a
@@ -32,7 +34,7 @@ def save_model(model: nn.Module, directory: str | Path, tokenizer: Tokenizer | N
         CONFIG_FILE: (json.dumps(config_json(config, next(model.parameters()).dtype), indent=2) + "\n").encode()
     }
     if tokenizer is not None:
-        companions |= tokenizer.files() | dict.fromkeys(CONTRADICT)
+        companions |= dict.fromkeys(TOKENIZER_FILES) | tokenizer.files()
     if (directory / GENERATION_FILE).is_file() and _says_otherwise(directory / GENERATION_FILE, config):
         companions[GENERATION_FILE] = None
     tensors = to_hugging_face(model.state_dict(), NAMES[model_type(config)], config)

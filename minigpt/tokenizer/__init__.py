@@ -1,14 +1,13 @@
 """Text <-> token ids."""
 
 from .bpe import Tokenizer
-from .folders import CONTRADICT, TOKENIZER_FILES
+from .folders import TOKENIZER_FILES
 from .kinds import read_any
 from .library import LibraryTokenizer
 from .specials import END_OF_TEXT, SpecialToken
 from .wordpiece import WordPiece
 
 __all__ = [
-    "CONTRADICT",
     "END_OF_TEXT",
     "TOKENIZER_FILES",
     "LibraryTokenizer",

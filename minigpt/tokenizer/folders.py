@@ -13,8 +13,6 @@ SENTENCEPIECE = ("spiece.model", "tokenizer.model")
 
 # Whatever of these a tokenizer does not write itself belongs to another one, or says what it says no more.
 TOKENIZER_FILES = (WHOLE, CONFIG, MAP, ADDED, *BPE_LAYOUTS[0], *BPE_LAYOUTS[1], LINES, *SENTENCEPIECE)
-# The same for a byte-level BPE tokenizer, without the binary files.
-CONTRADICT = tuple(name for name in TOKENIZER_FILES if name not in (WHOLE, CONFIG, *BPE_LAYOUTS[0], *SENTENCEPIECE))
 
 
 def write_files(directory: str | Path, files: Mapping[str, bytes]) -> None:
