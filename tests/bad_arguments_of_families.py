@@ -1,4 +1,5 @@
-"""Bad arguments of Llama, BERT and T5, their configurations, losses and tasks: rows for test_bad_arguments.py."""
+"""Bad arguments of Llama, BERT and T5, their configurations, losses, tokenizers and tasks: rows for
+test_bad_arguments.py."""
 
 import math
 
@@ -10,6 +11,8 @@ from minigpt.generation import fill_mask, sentence_vectors
 from minigpt.language_model import check_language_model
 from minigpt.loss import decoder_inputs, masked_loss, refuse_pads, sequence_loss
 from minigpt.positions import RopeScaling
+from minigpt.tokenizer import LibraryTokenizer, WordPiece, read_any
+from minigpt.tokenizer.words import word_pattern
 
 META = torch.device("meta")
 NAN, INF = math.nan, math.inf
@@ -69,6 +72,7 @@ read, look, encode, decode = (
     given(t5, tokens=ids([1, 2]), source=source),
 )
 loss = given(logits=torch.zeros(2, 4, 5), labels=torch.zeros(2, 4, dtype=torch.long))
+wordpiece = given(vocabulary={"[UNK]": 0}, names={"unk_token": "[UNK]"})
 fill = given(bert, tokens=[1, 2, 3], mask_id=2)
 OF_LOSS = [
     (loss(labels=ids([0, 1, 2])), r"logits \(B, T, V\) and labels \(B, T\), got \(2, 4, 5\), \(1, 3\)"),
@@ -78,6 +82,9 @@ OF_LOSS = [
     (loss(num_items=0), "num_items must be an integer of at least 1, got 0"),
     (loss(num_items=3, reduction="sum"), 'num_items=3 needs reduction "mean"'),
 ]
+words = WordPiece({"[UNK]": 0, "a": 1}, names={"unk_token": "[UNK]"})
+LONE = r"text has a lone surrogate '\\ud800' at position 0"
+OF_IDS = [([-1], "token id must be an integer of at least 0, got -1"), ([1, 1.5], "token id must be .* got 1.5")]
 OF_DROPOUT = [(1.0, "below 1"), (-0.1, "at least 0"), (NAN, "nan")]
 
 CASES = {
@@ -212,16 +219,35 @@ CASES = {
         (lambda f, w: f(bert, [[1], [10]]), "in text 1, token id 10"),
         (lambda f, w: f(bert, [[1], "ab"]), "text 1 must be a list of integer token ids, got 'ab'"),
     ],
+    WordPiece: [
+        (lambda f, w: f({"a": 1}), "the ids of a vocabulary of 1 tokens must be 0..0"),
+        (lambda f, w: f({"a": 0}), "unk_token must be a token of the vocabulary, got None"),
+        (wordpiece(names={"unk_token": "[UNK]", "mask": "a"}), "names has 'mask': 'a', expected one of"),
+        (wordpiece(lower_case=1), "lower_case must be True or False, got 1"),
+        (wordpiece(max_word=0), "max_word must be an integer of at least 1"),
+    ],
+    WordPiece.encode: [(lambda f, w: f(words, "\ud800"), LONE)],
+    WordPiece.encode_pair: [(lambda f, w: f(words, "a", "\ud800"), LONE)],
+    WordPiece.decode: [(lambda f, w, ids=bad: f(words, ids), said) for bad, said in OF_IDS],
+    WordPiece.pieces: [(lambda f, w, ids=bad: f(words, ids), said) for bad, said in OF_IDS],
+    WordPiece.decode_stream: [(lambda f, w, ids=bad: list(f(words, ids)), said) for bad, said in OF_IDS],
+    WordPiece.load: [(lambda f, w: f("whole.npy"), "no WordPiece tokenizer in whole.npy", FileNotFoundError)],
+    WordPiece.save: [(lambda f, w: f(words, "whole.npy"), "whole.npy", FileExistsError)],
+    LibraryTokenizer.load: [(lambda f, w: f("whole.npy"), "expected tokenizer.json", FileNotFoundError)],
+    read_any: [(lambda f, w: f("whole.npy"), "no tokenizer in whole.npy: expected tokenizer", FileNotFoundError)],
+    word_pattern: [(lambda f, w: f(r"\w+"), "has more in it than this tokenizer is sure to read as Hugging Face does")],
 }  # fmt: skip
 
 # Checked by their callers, or shown by their own tests.
 LEFT_OUT = {
     "Bert", "DecoderBlock", "DecoderBlock.forward", "DecoderOnly.first_texts", "DecoderOnly.read",
     "DecoderOnly.start", "EncoderBlock", "EncoderBlock.add_mlp", "EncoderBlock.forward", "Gap", "LanguageModel",
-    "LanguageModel.first_texts", "LanguageModel.logits", "LanguageModel.read", "LanguageModel.start", "Llama",
-    "Llama.forward", "Llama.logits", "Past", "Past.parts_to_read", "Past.read", "Past.real_tokens", "Past.select",
-    "Past.tokens_with", "Past.truncate", "Source", "Source.select", "Stack", "Stack.bias", "Start", "T5",
-    "T5.check_dtype", "T5.first_texts", "T5.logits", "T5.read", "T5.start", "TokenHead", "TokenHead.forward",
-    "TokenModel.check_dtype", "attention_of", "end_ids", "eval_mode", "first_place", "padded_on_the_right",
-    "relative_bias", "relative_buckets", "rotary_rates", "rotation", "same",
+    "LanguageModel.first_texts", "LanguageModel.logits", "LanguageModel.read", "LanguageModel.start",
+    "LibraryTokenizer", "LibraryTokenizer.decode", "LibraryTokenizer.decode_stream", "LibraryTokenizer.encode",
+    "LibraryTokenizer.pieces", "LibraryTokenizer.save", "Llama", "Llama.forward", "Llama.logits", "Past",
+    "Past.parts_to_read", "Past.read", "Past.real_tokens", "Past.select", "Past.tokens_with", "Past.truncate",
+    "Source", "Source.select", "Stack", "Stack.bias", "Start", "T5", "T5.check_dtype", "T5.first_texts",
+    "T5.logits", "T5.read", "T5.start", "TokenHead", "TokenHead.forward", "TokenModel.check_dtype",
+    "WordPiece.normalize", "attention_of", "cut", "end_ids", "eval_mode", "first_place", "longest_pieces",
+    "padded_on_the_right", "relative_bias", "relative_buckets", "rotary_rates", "rotation", "same",
 }  # fmt: skip

@@ -853,7 +853,6 @@ LEFT_OUT = {
     "targets_of",
     "to_hugging_face",
     "verdict",
-    "whole_characters",
 } | bad_arguments_of_families.LEFT_OUT
 
 
