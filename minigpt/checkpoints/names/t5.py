@@ -72,8 +72,7 @@ def obey_fields(fields: dict) -> dict:
     gated, activation = bool(says_gated), says
     if gated and activation == "gelu":
         raise ValueError("dense_act_fn is 'gelu' in a gated MLP, and T5's gated GELU is gelu_new")
-    name = "gelu" if gated and activation == "gelu_new" else activation
-    return fields | {"feed_forward_proj": f"gated-{name}" if gated else name}
+    return fields | {"feed_forward_proj": f"gated-{activation}" if gated else activation}
 
 
 def own_head(config, tensors: dict):
