@@ -4,6 +4,7 @@ Every parameter is drawn at random. Fresh Hugging Face weights prove little: bia
 standard deviation of 0.02 hides the difference between two kinds of GELU.
 """
 
+import json
 import random
 import re
 from contextlib import nullcontext
@@ -225,8 +226,9 @@ def hugging_face(config, seed: int, dtype=torch.float64, attention="eager", roun
     family = NAMES[model_type(config)]
     architecture, _ = family.layout(config)
     model_class = getattr(transformers, architecture)
+    fields = json.loads(json.dumps(family.to_fields(config)))  # as a file has them
     with without_float32_steps() if dtype == torch.float64 else nullcontext():
-        model = model_class(model_class.config_class(**family.to_fields(config), attn_implementation=attention))
+        model = model_class(model_class.config_class(**fields, attn_implementation=attention))
         if isinstance(config, T5Config) and not config.tie_word_embeddings:
             # transformers 5 ties always, until it loads a file with another lm_head.
             model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.shared.weight))

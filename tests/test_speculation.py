@@ -186,7 +186,7 @@ BAD_ARGUMENTS = [
     *[({"prompt": bad}, "lists of token ids") for bad in (3, "text", [[1]], [1.5], None)],
     ({"prompt": []}, "prompt 0 is empty"),
     ({"prompt": [1, 999]}, "token id 999"),
-    ({"prompt": [0] * 60}, "60 tokens.*n_positions"),
+    ({"prompt": [0] * 60}, "60 tokens, the context holds"),
 ]
 
 

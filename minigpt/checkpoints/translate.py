@@ -32,7 +32,7 @@ def check_layers(tensors: Container[str], family, config, file) -> None:
         found = {int(i) for name in tensors for i in re.findall(rf"\b{re.escape(stack)}\.(\d{{1,9}})\.", name)}
         if len(found) != getattr(config, field):
             says = f"{CONFIG_FILE} says {field}={getattr(config, field)}"
-            raise CheckpointError(f"{file} has the tensors of {len(found)} layers {stack}.0, ...; {says}")
+            raise CheckpointError(f"{file} has the tensors of {len(found)} layers, {says}")
 
 
 def from_hugging_face(
