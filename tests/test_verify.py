@@ -87,6 +87,16 @@ def test_a_wrong_weight_is_found_in_its_layer(tmp_path, capsys, monkeypatch, fam
     assert report["first_layer"] == layer and report["verdict"] == "bug"
 
 
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_nan_is_not_lost(tmp_path, layer):
+    model = load_model(saved(tmp_path, "t5", num_layers=2, num_decoder_layers=2), dtype=torch.float64)
+    with torch.no_grad():
+        model.decoder.blocks[layer].mlp.down.weight.fill_(torch.nan)
+    found = verify(model, tmp_path)
+    assert verdict(found) == "bug" and first_layer(found) == layer
+    assert not next(d for d in found if d.quantity == "decoder hidden states").ok
+
+
 def test_the_folders_say_which_family_they_are(tmp_path):
     for family in FAMILIES:
         assert model_type(load_model(saved(tmp_path / family, family)).config) == family

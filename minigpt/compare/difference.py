@@ -74,8 +74,7 @@ def _note(dtype: str, bars: dict, quantity: str, differences: float | list[float
     if not isinstance(differences, list):
         return Difference(quantity, dtype, differences, bar)
     beyond = [layer for layer, difference in enumerate(differences) if not difference <= bar]
-    largest = torch.tensor(differences, dtype=torch.float64).max().item()  # unlike max(), it does not lose a nan
-    return Difference(quantity, dtype, largest, bar, beyond[0] if beyond else None)
+    return Difference(quantity, dtype, _largest(differences), bar, beyond[0] if beyond else None)
 
 
 def _causal(model, oracle, tokens, note) -> Iterator[Difference]:
@@ -154,7 +153,12 @@ def _of_states(ours, theirs, final_norm=None, real=slice(None)) -> list[float]:
     last = ours.hidden_states[-1] if final_norm is None else final_norm(ours.hidden_states[-1])
     states = [ours.embeddings, *ours.hidden_states[:-1], last]
     of_states = [_relative(a[real], b[real]) for a, b in zip(states, theirs, strict=True)]
-    return [max(of_states[:2]), *of_states[2:]]
+    return [_largest(of_states[:2]), *of_states[2:]]
+
+
+def _largest(differences: list[float]) -> float:
+    """Unlike max(), it does not lose a nan."""
+    return torch.tensor(differences, dtype=torch.float64).max().item()
 
 
 def _halves(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
