@@ -24,7 +24,7 @@ EACH_DTYPE = pytest.mark.parametrize("dtype", DTYPES, ids=short)
 
 
 def each_case(metafunc, make, *families):
-    """Parametrise the fixture `case` of a module with make(family, seed, dtype, attention)."""
+    """Parametrise the fixture `case` of a module with make(family, seed, dtype, attention), and `training`."""
     if "case" in metafunc.fixturenames:
         share = 1 if metafunc.config.getoption("--full") else 5
         cases = [
@@ -34,6 +34,10 @@ def each_case(metafunc, make, *families):
         ]
         ids = ["-".join(map(short, case)) for case in cases]
         metafunc.parametrize("case", [(make, case) for case in cases], indirect=True, ids=ids, scope="module")
+    if "training" in metafunc.fixturenames:  # (dtype, attention): all of them, or two in which both occur
+        both = list(product(DTYPES, ATTENTION))
+        chosen = both if metafunc.config.getoption("--full") else list(zip(DTYPES, ATTENTION, strict=True))
+        metafunc.parametrize("training", chosen, ids=["-".join(map(short, pair)) for pair in chosen])
 
 
 class Case:

@@ -145,11 +145,9 @@ def test_dropout_with_the_same_seed(seed, dtype, attention):
     case.check_gradients("dropout with the same seed: gradients", *losses)
 
 
-@EACH_ATTENTION
-@EACH_DTYPE
-def test_200_steps_of_adamw(dtype, attention, full):
+def test_200_steps_of_adamw(training, full):
     for seed in range(5 if full else 1):
-        case = BertCase("bert", seed, dtype, attention)
+        case = BertCase("bert", seed, *training)
         adamw_steps(case, 200, lambda case=case: both_losses(case, case.mask))
         expected = dict(twin(case.theirs, case.config).named_parameters())
         for name, parameter in case.ours.named_parameters():

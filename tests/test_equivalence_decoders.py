@@ -198,12 +198,10 @@ def test_dropout_with_the_same_seed(seed, family, dtype, attention):
     case.check_gradients("dropout with the same seed: gradients", *losses)
 
 
-@EACH_ATTENTION
-@EACH_DTYPE
 @EACH_FAMILY
-def test_200_steps_of_adamw(family, dtype, attention, full):
+def test_200_steps_of_adamw(family, training, full):
     for seed in range(5 if full else 1):
-        case = DecoderCase(family, seed, dtype, attention)
+        case = DecoderCase(family, seed, *training)
         generator = case.generator
 
         def losses(case=case, generator=generator):
