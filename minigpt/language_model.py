@@ -61,8 +61,8 @@ class Past:
         return new if self.tokens is None else torch.cat([self.tokens, new], dim=1)
 
     def read(self, tokens: torch.Tensor, hidden: Callable) -> torch.Tensor:
-        """Hidden states (B, T, C) of new tokens (B, T), which are in the past afterwards. hidden(tokens, which of all
-        are real, cache=...) computes them; when it raises, the past is as it was."""
+        """Hidden states (B, T, C) of new tokens (B, T), which are in the past afterwards. hidden(tokens, mask,
+        cache=...) computes them, mask says which tokens are real; when it raises, the past is as it was."""
         n_new = tokens.size(1)
         real = self.real_tokens(self.length + n_new)
         if self.cache is not None:
@@ -125,7 +125,7 @@ class LanguageModel(Protocol):
 
 
 class TokenModel:
-    """What all our networks know: they have a config and a token_embedding."""
+    """What follows from a network's config and token_embedding."""
 
     @property
     def vocab_size(self) -> int:
@@ -133,7 +133,7 @@ class TokenModel:
 
     @property
     def end_tokens(self) -> frozenset[int]:
-        end = self.config.eos_token_id
+        end = getattr(self.config, "eos_token_id", None)
         return frozenset([] if end is None else end if isinstance(end, tuple) else [end])
 
     @property
@@ -199,13 +199,15 @@ def padded_on_the_right(texts: Sequence[Sequence[int]], device) -> tuple[torch.T
 
 @contextmanager
 def eval_mode(model) -> Iterator[None]:
-    """Inside, no dropout; afterwards the mode from before, whatever happens. Never around a `yield`: what runs between
-    two steps of a generator is somebody else's."""
+    """Inside, no dropout; afterwards every part is in the mode from before, whatever happens. Do not put a `yield`
+    inside: between two steps of a generator the caller would find the model in eval mode."""
     if not getattr(model, "training", False):
         yield
         return
+    before = [(part, part.training) for part in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train()
+        for part, training in before:
+            part.training = training

@@ -10,7 +10,8 @@ from torch import nn
 def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     """GPT-2's GELU: 0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³))), Hendrycks & Gimpel 2016, section 2.
 
-    An approximation of x Φ(x), Φ the normal distribution; the exact one differs by up to 5e-4, enough to be wrong.
+    An approximation of x Φ(x), where Φ is the distribution function of the normal distribution. The exact one, BERT's
+    "gelu", x/2 (1 + erf(x/√2)), differs by up to 5e-4, enough to be wrong.
     """
     return F.gelu(x, approximate="tanh")
 
@@ -46,14 +47,14 @@ class MLP(nn.Module):
         return self.down(self.inner(x))
 
     def inner(self, x):
-        """(B, T, C) -> (B, T, d_inner): what is left of x after the activation."""
+        """(B, T, C) -> (B, T, d_inner): the inner columns after the activation."""
         return self.activation(self.up(x))
 
 
 class GatedMLP(MLP):
-    """An MLP with a second matrix, whose activated answer says how much of each inner column passes:
-    down(activation(gate x) · up x). "GLU variants improve Transformer" (Shazeer 2020), section 2: with silu it is
-    SwiGLU (Llama), with GELU it is GEGLU (T5 v1.1)."""
+    """An MLP with a second matrix: activation(gate x) is multiplied with up x, column by column, so it says how much of
+    each inner column passes: down(activation(gate x) · up x). "GLU variants improve Transformer" (Shazeer 2020),
+    section 2: with silu it is SwiGLU (Llama), with GELU it is GEGLU (T5 v1.1)."""
 
     def __init__(self, d_model: int, d_inner: int, activation: Callable, linear_bias: bool = True):
         super().__init__(d_model, d_inner, activation, linear_bias)

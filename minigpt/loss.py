@@ -8,7 +8,7 @@ logits[:, :-1] predict labels[:, 1:]                  the shift: position t pred
 | loss            | model         | position t predicts | the model has read                      |
 |-----------------|---------------|---------------------|-----------------------------------------|
 | next_token_loss | GPT-2, Llama  | token t + 1         | tokens 0 ... t                          |
-| masked_loss     | BERT          | token t             | all of the text, with token t masked    |
+| masked_loss     | BERT          | token t             | all of the text, with [MASK] at t       |
 | sequence_loss   | T5            | label t             | the source, and labels 0 ... t - 1      |
 """
 
@@ -94,7 +94,8 @@ def next_token_loss(
     reduction: str = "mean",
     num_items: int | None = None,
 ) -> torch.Tensor:
-    """Cross-entropy of a language model: position t predicts the token at t + 1. The shift is here and nowhere else.
+    """Cross-entropy of a language model: position t predicts the token at t + 1. The shift is in `next_token_targets`
+    and nowhere else (T5's labels are shifted by `decoder_inputs`).
 
     logits (B, T, V), labels (B, T), usually the input tokens themselves. With an attention_mask (B, T) a label counts
     only if it and its predecessor are real tokens: a pad predicts nothing. reduction as in `cross_entropy` ("none"
@@ -116,11 +117,12 @@ def masked_loss(
     reduction: str = "mean",
     num_items: int | None = None,
 ) -> torch.Tensor:
-    """BERT's loss (Devlin et al. 2018, section 3.1, "Masked LM"): position t predicts its own token, which was masked
-    when the model read it. There is no shift.
+    """BERT's loss (Devlin et al. 2018, section 3.1, "Masked LM"): position t predicts its own token. There is no shift.
 
-    logits (B, T, V); labels (B, T) hold the original token where it was masked, and ignore_index everywhere else, pads
-    included. reduction and num_items as in `next_token_loss`. Raises ValueError as that does.
+    logits (B, T, V); labels (B, T) hold the original token where one was chosen for prediction (the model has read
+    [MASK] there, or now and then another token or the token itself), and ignore_index everywhere else, pads included.
+    For the next sentence, add `cross_entropy` of `Bert.sentence_logits`. reduction and num_items as in
+    `next_token_loss`. Raises ValueError as that does.
     """
     _check_rows(logits, labels)
     check_reduction(reduction, num_items)
@@ -130,13 +132,14 @@ def masked_loss(
 def sequence_loss(
     logits: torch.Tensor,
     labels: torch.Tensor,
+    *,
     pad_token_id: int | None = None,
     ignore_index: int = -100,
     reduction: str = "mean",
     num_items: int | None = None,
 ) -> torch.Tensor:
-    """T5's loss (Raffel et al. 2020, section 2.1): position t of the decoder predicts label t. The shift has been done
-    already, by `decoder_inputs`.
+    """T5's loss (Raffel et al. 2020, section 2.4): position t of the decoder predicts label t. `decoder_inputs` has
+    shifted the labels already.
 
     logits (B, T, V), labels (B, T) with ignore_index in place of pads. pad_token_id, where it is given, may not be
     among the labels: a pad that counts makes the loss another. Raises ValueError for that, and as `masked_loss` does.
@@ -151,9 +154,11 @@ def decoder_inputs(
 ) -> torch.Tensor:
     """What T5's decoder reads to predict labels (B, T): the labels one place later, with the start token in front.
 
-    An ignored label is read as a pad: what is predicted after it is ignored, too. Raises ValueError for pads among the
-    labels, which would count.
+    labels and result (B, T) int64. An ignored label is read as a pad; labels after it still count, so ignored labels
+    belong at the end of a row. Raises ValueError for labels of another shape, and for pads among them.
     """
+    if labels.dim() != 2:
+        raise ValueError(f"labels must have shape (batch, tokens), got {tuple(labels.shape)}")
     refuse_pads(labels, pad_token_id, ignore_index)
     inputs = labels.roll(1, dims=1)
     inputs[:, 0] = start_token_id

@@ -1,5 +1,5 @@
 """Where a token is: the number of its place in its text (with pads around it, or with documents packed into one row),
-and the two ways to use it inside attention: Llama turns queries and keys, T5 adds a bias to the scores."""
+and the two ways to use it inside attention: Llama rotates queries and keys, T5 adds a bias to the scores."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from ._checks import check_fields, choice, integer, number
 def position_ids_for(attention_mask: torch.Tensor | None, past: int, tokens: torch.Tensor) -> torch.Tensor:
     """(B, T) positions of tokens: past ... past + T - 1, or with an attention_mask the count of real tokens before.
 
-    So the first real token of a left-padded row has position 0, as it had in training; pads get a harmless 0.
+    So the first real token of a left-padded row has position 0, as it had in training. A pad gets the position of the
+    last real token before it, or 0; no real token looks at it.
     """
     if attention_mask is None:
         return torch.arange(past, past + tokens.size(1), device=tokens.device).expand_as(tokens)
@@ -23,7 +24,8 @@ def position_ids_for(attention_mask: torch.Tensor | None, past: int, tokens: tor
 
 
 def positions_in_segments(segment_ids: torch.Tensor) -> torch.Tensor:
-    """(B, T) positions counted from the first token of each segment, a run of equal numbers (that comes once)."""
+    """(B, T) positions counted from the first token of each segment, a run of equal numbers. (Equal
+    numbers that do not touch are two segments.)"""
     places = torch.arange(segment_ids.size(1), device=segment_ids.device).expand_as(segment_ids)
     starts = torch.ones_like(segment_ids, dtype=torch.bool)
     starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
@@ -75,9 +77,10 @@ class RopeScaling:
 
 
 def rotary_rates(d_head: int, theta: float, scaling: RopeScaling | None = None, device=None, dtype=None):
-    """(D/2,): by how much each pair of columns turns from one position to the next, in radians: 1 / theta^(2i / D).
+    """(D/2,): by how much each pair of columns is rotated from one position to the next, in radians: 1 / theta^(2i/D).
 
-    RoPE (Su et al. 2021, "RoFormer", section 3.2.2). The first pair turns by 1, the last by almost 1 / theta.
+    RoPE (Su et al. 2021, "RoFormer", section 3.2.2). The first pair is rotated by 1, the last by little more than
+    1 / theta. d_head is even. dtype is that of the result; float32 or float64, since angles need it (`rotation`).
     """
     rates = 1.0 / theta ** (torch.arange(0, d_head, 2, device=device).to(dtype) / d_head)
     if scaling is None:
@@ -93,11 +96,14 @@ def rotary_rates(d_head: int, theta: float, scaling: RopeScaling | None = None, 
 
 
 def rotation(position_ids: torch.Tensor, rates: torch.Tensor, dtype: torch.dtype) -> Callable:
-    """The function that turns queries or keys x (B, H, T, D) of a dtype by their positions (B, T).
+    """The function that rotates queries or keys x (B, H, T, D) of a dtype by their positions (B, T).
 
-    Columns i and i + D/2 are a pair, a point in the plane, and it turns by position · rates[i]. So a query at position
-    m and a key at n give the score that they would give at m - n and 0: it depends on their distance alone. Angles,
-    sines and cosines are made in the dtype of the rates: position 500 in bfloat16 would be known to 2 positions.
+    Columns i and i + D/2 are a pair, a point in the plane, which is rotated by position · rates[i]. So a query at
+    position m and a key at n give the score that they would give at m - n and 0: it depends on their distance alone.
+    (The paper, and Meta's own files, pair neighbours. Hugging Face's files hold the rows of queries and keys in another
+    order, so that i and i + D/2 are a pair; the scores are the same.)
+    Angles, sines and cosines are made in the dtype of the rates: in bfloat16 the numbers from 256 to 512 are 2 apart,
+    so neighbouring positions would get one angle.
     """
     angles = position_ids[:, None, :, None].to(rates.dtype) * rates  # (B, 1, T, D/2)
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
@@ -116,9 +122,10 @@ def relative_buckets(distance: torch.Tensor, n_buckets: int, max_distance: int, 
     """distance = key position - query position, int64 of any shape -> the number of its bucket, of the same shape.
 
     T5 (Raffel et al. 2020, section 2.1). Half of the buckets hold one distance each, 0, 1, 2 ...; in the others the
-    ranges grow with the logarithm, and the last holds max_distance and all beyond it. A bidirectional stack has one
-    half of the buckets for keys before the query and the other half for keys after it; in the decoder a key after the
-    query is never looked at, and gets bucket 0.
+    ranges grow with the logarithm. The last one begins somewhat below max_distance (in published models, with 128, at
+    91 in the encoder and at 113 in the decoder) and holds every larger distance. A bidirectional stack has one half of
+    the buckets for keys before the query and the other half for keys after it; in the decoder a key after the query is
+    never looked at, and gets bucket 0.
     """
     if bidirectional:
         n_buckets //= 2
@@ -127,6 +134,7 @@ def relative_buckets(distance: torch.Tensor, n_buckets: int, max_distance: int, 
         first, distance = 0, (-distance).clamp(min=0)
     n_exact = n_buckets // 2
     # In float32 whatever the model: a distance on the border of two buckets must fall where it fell in training.
+    # (Distance 0 gives -inf here, which the clamp makes 0; it is below n_exact and keeps its own bucket.)
     share = (distance.float() / n_exact).log() / math.log(max_distance / n_exact)  # 0 at n_exact, 1 at max_distance
     grown = n_exact + (share * (n_buckets - n_exact)).clamp(min=0).long()
     return first + torch.where(distance < n_exact, distance, grown.clamp(max=n_buckets - 1))
@@ -137,7 +145,8 @@ def relative_bias(
 ) -> torch.Tensor:
     """What T5 adds to the scores of queries (Tq,) and keys (Tk,): (1, H, Tq, Tk), from a table (n_buckets, H).
 
-    Only the rows of these queries are made: a cached step asks for one. causal says whose table it is: the decoder's.
+    Positions are int64, the result has the table's dtype. Only the rows of these queries are made: a cached step needs
+    one. causal=True for the decoder: all buckets then count backwards.
     """
     distance = key_positions[None, :] - query_positions[:, None]
     buckets = relative_buckets(distance, len(table), max_distance, bidirectional=not causal)

@@ -1851,8 +1851,8 @@ MUTANTS = [
     Mutant(
         "cross attention replaces the stream",
         "models.t5",
-        "self.add_mlp(x + self.dropout(answer))",
-        "self.add_mlp(self.dropout(answer))",
+        "x = x + self.dropout(self.cross_attention(",
+        "x = self.dropout(self.cross_attention(",
         "a lost `x +`",
     ),
     Mutant(

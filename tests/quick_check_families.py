@@ -388,8 +388,8 @@ def _():
             labels, start = case.expected["labels"], model.config.decoder_start_token_id
             inputs = loss.decoder_inputs(labels, start, 0)
             logits = model(case.expected["source"], inputs, case.expected["source_mask"])
-            close(loss.sequence_loss(logits, labels, 0), case.expected["loss"])
-            refuses(lambda: loss.sequence_loss(logits, labels.clamp(min=0), 0), "hold the pad 0 at row 1")  # noqa: B023
+            close(loss.sequence_loss(logits, labels, pad_token_id=0), case.expected["loss"])
+            refuses(lambda: loss.sequence_loss(logits, labels.clamp(min=0), pad_token_id=0), "hold the pad 0 at row 1")  # noqa: B023
             refuses(lambda: loss.decoder_inputs(labels.clamp(min=0), 3, 0), "hold the pad 0 at row 1")  # noqa: B023
         logits, labels = BERTS[0].expected["padded"], BERTS[0].tokens.masked_fill(BERTS[0].mask == 0, -100)
         close(loss.masked_loss(logits, labels), F.cross_entropy(logits.flatten(0, 1), labels.flatten()))

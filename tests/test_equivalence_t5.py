@@ -69,7 +69,7 @@ def pytest_generate_tests(metafunc):
 
 def both_losses(case):
     """Our loss of the labels, and torch's of Hugging Face's logits, which shifts the labels itself."""
-    mine = sequence_loss(case.ours(case.source, case.inputs, case.source_mask), case.labels, PAD)
+    mine = sequence_loss(case.ours(case.source, case.inputs, case.source_mask), case.labels, pad_token_id=PAD)
     theirs = case.theirs(input_ids=case.source, attention_mask=case.source_mask, labels=case.labels).logits
     return mine, F.cross_entropy(theirs.flatten(0, 1), case.labels.flatten())
 

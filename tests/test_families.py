@@ -276,13 +276,15 @@ def test_t5s_labels_are_shifted_once_and_pads_are_refused():
     assert labels.tolist() == [[5, 6, 1], [7, 1, -100]]  # they are not changed
     logits = torch.randn(2, 3, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     expected = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
-    assert sequence_loss(logits, labels, 0) == pytest.approx(expected.item())
+    assert sequence_loss(logits, labels, pad_token_id=0) == pytest.approx(expected.item())
     padded = labels.masked_fill(labels == -100, 0)
     assert sequence_loss(logits, padded) == cross_entropy(logits, padded) != expected  # nobody said what a pad is
     with pytest.raises(ValueError, match="labels hold the pad 0 at row 1, column 2, where it would count"):
-        sequence_loss(logits, padded, 0)
+        sequence_loss(logits, padded, pad_token_id=0)
     with pytest.raises(ValueError, match="write ignore_index=-100 in place of pads"):
         decoder_inputs(padded, 0, 0)
+    with pytest.raises(ValueError, match=r"labels must have shape \(batch, tokens\), got \(3,\)"):
+        decoder_inputs(labels[0], 0, 0)
 
 
 # --- what BERT is asked for ------------------------------------------------------------------------------------------
@@ -302,8 +304,23 @@ def test_gaps_are_filled_with_hugging_faces_probabilities():
         assert [p for _, p in gap.likely] == pytest.approx(top.values.tolist(), abs=1e-6)
     assert len(fill_mask(ours, tokens, mask_id, n=10_000)[0].likely) == ours.vocab_size
     ours.train()
+    ours.blocks[0].eval()
     fill_mask(ours, tokens, mask_id)
-    assert ours.training
+    assert ours.training and not ours.blocks[0].training and not ours.blocks[0].mlp.training  # each as it was
+    assert ours.head.training
+
+
+@torch.no_grad()
+def test_a_gap_in_the_second_of_two_texts():
+    ours, theirs = pair(3, family="bert", type_vocab_size=2)
+    tokens, types = [1, 7, 2, 4, 9, 2], [0, 0, 0, 1, 1, 1]
+    [gap] = fill_mask(ours, tokens, 4, n=3, token_types=types)
+    logits = theirs(torch.tensor([tokens]), token_type_ids=torch.tensor([types])).prediction_logits[0, 3]
+    assert [token for token, _ in gap.likely] == logits.topk(3).indices.tolist()
+    assert gap != fill_mask(ours, tokens, 4, n=3)[0]
+    for wrong, words in [([0, 1], "token_types .* must have the shape of tokens"), ([0] * 5 + [2], "token type 2")]:
+        with pytest.raises(ValueError, match=words):
+            fill_mask(ours, tokens, 4, token_types=wrong)
 
 
 @torch.no_grad()
@@ -365,7 +382,7 @@ def test_t5_in_float16_is_refused_by_name_wherever_it_comes_from(tmp_path):
     save_model(ours, tmp_path)
     assert load_model(tmp_path).token_embedding.weight.dtype == torch.float32
     assert load_model(tmp_path, dtype=torch.bfloat16)(torch.tensor([[1]]), torch.tensor([[0]])).isfinite().all()
-    with pytest.raises(ValueError, match="T5 cannot compute in float16: its states exceed 65504; take bfloat16"):
+    with pytest.raises(ValueError, match="T5 cannot compute in float16: its states can exceed 65504; take bfloat16"):
         load_model(tmp_path, dtype=torch.float16)
     with pytest.raises(ValueError, match="T5 cannot compute in float16"):
         load_model(tmp_path).half()(torch.tensor([[1]]), torch.tensor([[0]]))

@@ -1,4 +1,4 @@
-"""python -m minigpt fill: which words fit into the gaps of a text."""
+"""python -m minigpt fill: which tokens fit into the gaps of a text, the places where it says [MASK]."""
 
 from ..checkpoints import load_model, load_tokenizer
 from ..generation import fill_mask
@@ -12,7 +12,7 @@ def add(parser) -> None:
     parser.add_argument(
         "--source", type=not_empty, required=True, help="a BERT: a checkpoint folder, or a hub name: bert-base-uncased"
     )
-    parser.add_argument("--n", type=positive, default=5, metavar="N", help="the N likeliest words (default 5)")
+    parser.add_argument("--n", type=positive, default=5, metavar="N", help="the N likeliest tokens (default 5)")
     add_device(parser)
     add_dtype(parser)
     add_json(parser)

@@ -19,7 +19,7 @@ BARS = {
     torch.float64: {"logits": 2e-13, "loss": 5e-14, "hidden states": 2e-13, "attention weights": 2e-13},
     torch.float32: {"logits": 2e-5, "loss": 1e-5, "hidden states": 2e-5, "attention weights": 4e-5},
 }
-# Nothing scales T5's scores, so they are large, and a small difference in one is a large one in its weight.
+# T5's scores are not divided by sqrt(D) and can be large: a small difference in one is then a larger one in its weight.
 T5_BARS = BARS | {torch.float32: {"logits": 1e-4, "loss": 5e-5, "hidden states": 1e-4, "attention weights": 1e-4}}
 
 
@@ -50,9 +50,10 @@ def verify(model: nn.Module, directory: str | Path, seed: int = 0) -> list[Diffe
 
     The model attends by its own function, ours or a reader's. Of a reader's the weights are not known: then the first
     layer that differs is found from the hidden states.
-    Random tokens, two rows of at most 64: whole, then the second with pads, then (where there is a cache) in two parts.
+    Random tokens, two rows of at most 64: whole, then the second with pads (T5's source has them from the start), then
+    (where there is a cache) in two parts.
     The reference loss is torch's, in the model's dtype: the one inside transformers is float32 whatever the model.
-    Raises ValueError for a model that is neither float64 nor float32.
+    Raises ValueError for a model that is neither float64 nor float32, ImportError without transformers.
     """
     weight = next(model.parameters())
     if weight.dtype not in BARS:
@@ -168,7 +169,7 @@ def _halves(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 def verdict(differences: list[Difference]) -> str | None:
     """What a difference beyond a bar means: None without one; "rounding" when float64 agrees and only a smaller dtype
-    does not; "bug" when float64, which rounds a billion times finer than float32, differs too."""
+    does not; "bug" when float64, which rounds half a billion times finer than float32, differs too."""
     failed = [difference for difference in differences if not difference.ok]
     if not failed:
         return None

@@ -1,4 +1,4 @@
-"""Hugging Face's transformers: what we compare with, and no part of what we are. Imported inside functions only."""
+"""Hugging Face's transformers, which we compare with. It is used for nothing else, and imported in functions only."""
 
 import contextlib
 import types
@@ -12,7 +12,8 @@ from ..checkpoints.names import NAMES
 
 
 def import_transformers():
-    """The other side of every comparison, told to be quiet. Raises ImportError with what to do where it is missing."""
+    """transformers, with its warnings and progress bars switched off. Raises ImportError with what to do where it is
+    missing."""
     try:
         import transformers
     except ImportError:
@@ -72,7 +73,7 @@ def without_float32_steps() -> Iterator[None]:
     built or loaded, all else when it is called: both must happen in here. Only float64 models belong in here.
 
     Two steps call the method `.float()`, which stays as it is, because their results are exact: Llama's positions are
-    whole numbers, and so are T5's buckets. BERT has no float32 steps and needs nothing of this.
+    whole numbers, and so are T5's buckets. GPT-2 and BERT have no float32 steps and need nothing of this.
     """
     with contextlib.ExitStack() as stack:  # gives every module its own torch back, also after an exception
         for module in modules_with_float32_steps():

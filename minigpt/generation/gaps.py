@@ -1,4 +1,4 @@
-"""What BERT is asked for: the words that fit into a gap, and a vector for a text."""
+"""What BERT is used for: the tokens that fit into a gap (a position that holds [MASK]), and a vector for a text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,36 +15,46 @@ TEXTS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Gap:
-    """A masked position of a text, and the tokens that fit best with their probabilities, the likeliest first."""
+    """A masked position of a text, counted from 0 with [CLS], and the tokens that fit best, the likeliest first: pairs
+    of an id and its probability among all of the vocabulary."""
 
     position: int
     likely: list[tuple[int, float]]
 
 
 @torch.inference_mode()
-def fill_mask(model, tokens: Sequence[int], mask_id: int, n: int = 5) -> list[Gap]:
-    """The n likeliest tokens for every mask_id in a text, a list of ids with its [CLS] and [SEP].
+def fill_mask(
+    model, tokens: Sequence[int], mask_id: int, n: int = 5, token_types: Sequence[int] | None = None
+) -> list[Gap]:
+    """The n likeliest tokens (all, where the vocabulary has fewer) for every mask_id in a text, a list of ids with its
+    [CLS] and [SEP]. token_types say which of two texts each token belongs to (`WordPiece.encode_pair` gives both); None
+    = one text.
 
-    Each gap is judged with the others still open, as BERT was trained (Devlin et al. 2018, section 3.1): two gaps side
-    by side may get words that do not go together. Raises ValueError for a model that is no Bert or has no masked-token
-    head, for a text without a gap, that is too long, or with an id out of range.
+    Each gap is predicted while the others still hold [MASK], as BERT was trained (Devlin et al. 2018, section 3.1): two
+    gaps side by side may get words that do not go together. Raises ValueError for a model that is no Bert or has no
+    masked-token head, for a text without a gap, that is too long, or with an id out of range.
     """
     _check_bert(model, "fill gaps")
     [tokens], n = _check_texts(model, [tokens]), integer("n", n, 1)
     if model.head is None:
         raise ValueError("this Bert has no masked-token head, so it cannot fill gaps: take a BertForMaskedLM's file")
-    places = [place for place, token in enumerate(tokens) if token == integer("mask_id", mask_id)]
+    mask_id = integer("mask_id", mask_id)
+    places = [place for place, token in enumerate(tokens) if token == mask_id]
     if not places:
         raise ValueError(f"there is no gap in the text: no token is mask_id={mask_id}")
+    types = None
+    if token_types is not None:
+        types = torch.tensor([token_ids("token_types", token_types)], device=model.device)
     with eval_mode(model):
-        hidden = model.hidden(torch.tensor([tokens], device=model.device))
+        hidden = model.hidden(torch.tensor([tokens], device=model.device), token_types=types)
         logits = model.logits(hidden[0, places]).float()  # (gaps, V)
     return [Gap(place, likely) for place, likely in zip(places, most_likely(logits, n), strict=True)]
 
 
 @torch.inference_mode()
 def sentence_vectors(model, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-    """(n, C): a vector for each text, a list of ids: the mean of its hidden states, pads left out.
+    """(n, C): a vector for each text, a list of ids: the mean of its hidden states, those of [CLS] and [SEP] included,
+    pads left out. It has the model's dtype, and any length.
 
     Texts that mean the same should point the same way (Reimers & Gurevych 2019, "Sentence-BERT", section 3; a model
     that was not trained for it is a weak judge). Raises ValueError for a model that is no Bert, an empty text, one that

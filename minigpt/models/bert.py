@@ -9,11 +9,12 @@
 | attention        | causal                   | bidirectional: explicit_attention(q,k,v) | 3, "Model architecture"     |
 | input            | token + position         | + which of two texts a token belongs to  | 3, "Input/output"           |
 | norm             | before each part         | after each part, on the stream itself    | Vaswani et al. 2017, 3.1    |
-| activation       | GELU, tanh approximation | GELU, exact                              | A.2                         |
+| activation       | GELU, tanh approximation | GELU, exact in Hugging Face's files      | A.2 (names no form)         |
 | what it predicts | the next token           | a token that was masked; the next text   | 3.1, "Masked LM", "NSP"     |
 
-Attention is the lecture's bidirectional self attention. What it costs: BERT cannot write a text token by token, for
-each new token would change what all tokens before it have become.
+Attention is the lecture's bidirectional self attention. BERT has not learned to predict the next token. It could not
+keep keys and values either: each new token would change the hidden states of all tokens before it. The letters B, T,
+C ... are those of attention.py.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class TokenHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
     def forward(self, hidden, token_embedding):
+        """token_embedding (V, C) is the model's own."""
         return F.linear(self.norm(self.activation(self.transform(hidden))), token_embedding, self.bias)
 
 
@@ -104,7 +106,7 @@ class Bert(TokenModel, nn.Module):
         attention_mask (B, T) holds 1 for real tokens and 0 for pads. token_types (B, T) say which of two texts a token
         belongs to (section 3, "Input/Output Representations"); None = the first, 0. position_ids None = 0 ... T - 1.
         Raises ValueError, before any work, for a wrong shape, dtype or device, an id out of range, a row that is too
-        long or begins with a pad: the first position has to be the [CLS] that the pooler reads.
+        long, and one whose real tokens come after a pad: the pooler reads [CLS] at the first position.
         """
         check_tokens(self, tokens, attention_mask)
         mask = None if attention_mask is None else padding_mask(attention_mask)
@@ -132,7 +134,8 @@ class Bert(TokenModel, nn.Module):
         return self.head(hidden, self.token_embedding.weight)
 
     def pooled(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states (B, T, C) -> (B, C): a layer over the first position, [CLS]. Raises ValueError without one."""
+        """Hidden states (B, T, C) -> (B, C): tanh of a linear layer over the first position, [CLS]. Raises ValueError
+        without a pooler."""
         if self.pooler is None:
             raise ValueError("this Bert has no pooler: it was made, or published, without one")
         return torch.tanh(self.pooler(hidden[:, 0]))
@@ -154,7 +157,8 @@ class Bert(TokenModel, nn.Module):
 
 
 def initialize(model: Bert) -> None:
-    """Fresh weights, as BERT's (Devlin et al. 2018, in the code published with it).
+    """Fresh weights, as Hugging Face's. (The code of Devlin et al. 2018 cuts the normal distribution off at twice its
+    deviation.)
 
     | what                                           | drawn from               | why                            |
     |------------------------------------------------|--------------------------|--------------------------------|
@@ -169,7 +173,8 @@ def initialize(model: Bert) -> None:
 @dataclass(frozen=True)
 class BertConfig:
     """The shape of a BERT; field names and defaults are those of Hugging Face's config.json. The last three say which
-    heads there are: config.json names a class in "architectures" for them, and the weights file has the last word."""
+    heads there are. config.json has a class in "architectures" for that; where they disagree, the weights file decides.
+    """
 
     vocab_size: int = 30522
     hidden_size: int = 768

@@ -1,14 +1,18 @@
-"""Llama 2 and 3 (Touvron et al. 2023; Dubey et al. 2024): GPT-2 with four parts exchanged.
+"""Llama 2 and 3 (Touvron et al. 2023b, section 2.2; Dubey et al. 2024): GPT-2 with these parts replaced.
 
     tokens (B, T) -> token embedding (B, T, C) -> num_hidden_layers blocks -> final norm -> logits (B, T, V)
 
 | part             | GPT-2                    | Llama                                  | paper, section              |
 |------------------|--------------------------|----------------------------------------|-----------------------------|
-| where a token is | an embedding, added once | queries and keys are turned (RoPE)     | Su et al. 2021, 3.2.2       |
+| where a token is | an embedding, added once | queries and keys are rotated (RoPE)    | Su et al. 2021, 3.2.2       |
 | norm             | LayerNorm                | RMSNorm: no mean, no bias              | Zhang & Sennrich 2019, 4    |
 | MLP              | down(gelu(up x))         | down(silu(gate x) · up x): SwiGLU      | Shazeer 2020, 2             |
 | keys and values  | as many heads as queries | fewer, each for a group of query heads | Ainslie et al. 2023, 2.2    |
+| linear layers    | with biases              | without                                |                             |
+| head             | tied to the embedding    | its own (in small models tied)         |                             |
 
+The smaller models of Llama 2 have as many key heads as query heads; its 70B and all of Llama 3 have fewer. The letters
+B, T, C ... are those of attention.py.
 Attention is the lecture's causal self attention, explicit_attention(q, k, v, causal=True).
 """
 
@@ -73,7 +77,7 @@ class Llama(DecoderOnly, nn.Module):
     ) -> torch.Tensor:
         """Token ids (B, T) int64 -> last hidden states (B, T, C), after the final norm.
 
-        The arguments are those of `GPT2.hidden`. Cached keys are turned already. Raises ValueError, before any work,
+        The arguments are those of `GPT2.hidden`. Cached keys are rotated already. Raises ValueError, before any work,
         for a wrong shape, dtype or device, an id or position out of range, a cache that is full or another model's.
         """
         check_inputs(self, tokens, attention_mask, position_ids, cache, segment_ids)
@@ -170,7 +174,7 @@ class LlamaConfig:
                 f"num_attention_heads must be divisible by num_key_value_heads, got {heads} and {key_heads}"
             )
         if (self.head_dim or self.hidden_size // heads) % 2:
-            raise ValueError(f"head_dim must be even, for columns are turned in pairs, got {self!r}")
+            raise ValueError(f"head_dim must be even, for columns are rotated in pairs, got {self!r}")
 
 
 def end_ids(name: str, value) -> int | tuple[int, ...]:

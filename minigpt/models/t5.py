@@ -2,18 +2,19 @@
 
     source (B, S) -> token embedding -> encoder blocks -> norm -> encoded (B, S, C)
     tokens (B, T) -> token embedding -> decoder blocks -> norm -> hidden states (B, T, C) -> logits (B, T, V)
-                                            ^ each asks `encoded`
+                                            ^ each block reads `encoded`
 
 | the lecture's formula        | where                          | the call                                           |
 |------------------------------|--------------------------------|----------------------------------------------------|
 | bidirectional self attention | the encoder's blocks           | explicit_attention(q, k, v, bias=...)              |
 | causal self attention        | the decoder's blocks           | explicit_attention(q, k, v, causal=True, bias=...) |
-| cross attention              | the decoder's blocks, 2nd part | explicit_attention(q_of_decoder, k, v)             |
+| cross attention              | the decoder's blocks, 2nd part | explicit_attention(q_of_decoder, k, v), no bias    |
 
-Of the formula T5 leaves out 1/sqrt(D): the initialisation makes the queries smaller instead (`initialize`). Where a
-token is, only the bias says: it is added to the scores of self attention, by the distance of query and key (section
-2.1). A stack has one table of it, used by all of its blocks. Version 1.1 (and Flan-T5) has a gated MLP, and a head that
-is not tied (Shazeer 2020; the notes published with its checkpoints).
+All three with scale=1.0: T5 leaves 1/sqrt(D) out of the formula, and its initialisation makes the queries smaller
+instead (`initialize`). Only the bias tells where a token is: it is added to the scores of self attention, by the
+distance of query and key (section 2.1). A stack has one table of it, used by all of its blocks. Version 1.1 (and
+Flan-T5) has a gated MLP, and a head that is not tied (Shazeer 2020; the notes published with its checkpoints). The
+letters B, T, C ... are those of attention.py.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class EncoderBlock(nn.Module):
         return self.add_mlp(x)
 
     def add_mlp(self, x):
+        """The MLP in two parts, because T5 applies dropout between its matrices, too."""
         inner = self.dropout(self.mlp.inner(self.mlp_norm(x)))
         return x + self.dropout(self.mlp.down(inner))
 
@@ -67,8 +69,8 @@ class DecoderBlock(EncoderBlock):
     def forward(self, x, bias, keys_values, source_mask=None, mask=None, cache=None):
         normed = self.attention_norm(x)
         x = x + self.dropout(self.attention(normed, mask=mask, causal=True, bias=bias, cache=cache))
-        answer = self.cross_attention(self.cross_norm(x), keys_values=keys_values, mask=source_mask)
-        return self.add_mlp(x + self.dropout(answer))
+        x = x + self.dropout(self.cross_attention(self.cross_norm(x), keys_values=keys_values, mask=source_mask))
+        return self.add_mlp(x)
 
 
 def attention_of(config: T5Config, attend: Callable) -> MultiHeadAttention:
@@ -97,11 +99,12 @@ class Stack(nn.Module):
 class T5(TokenModel, nn.Module):
     """T5. `attention` is "explicit", "sdpa", or any function with the signature of `explicit_attention`.
 
-    float16 is refused: states of published models reach 100 000 and more, and float16 ends at 65 504.
+    float16 is refused: states of published models reach 100 000 and more, float16 ends at 65 504, and nothing here cuts
+    them off.
     """
 
     has_encoder = True
-    max_tokens = None  # a distance beyond the last bucket falls into it: no length is too long
+    max_tokens = None  # every large distance has the last bucket: no length is too long
 
     def __init__(self, config: T5Config, attention: str | Callable = "explicit"):
         super().__init__()
@@ -132,7 +135,8 @@ class T5(TokenModel, nn.Module):
         return self.dropout(self.encoder.final_norm(x))
 
     def read_source(self, source: torch.Tensor, source_mask: torch.Tensor | None = None) -> Source:
-        """Encode a source, and prepare the keys and values that the decoder's cross attention will ask it for."""
+        """Encode a source (B, S), and make the keys and values of it for each cross attention of the decoder. Raises
+        ValueError as `encode`."""
         encoded = self.encode(source, source_mask)
         keys_values = [block.cross_attention.keys_values(encoded) for block in self.decoder.blocks]
         return Source(keys_values, None if source_mask is None else padding_mask(source_mask))
@@ -169,14 +173,15 @@ class T5(TokenModel, nn.Module):
         return self.dropout(self.decoder.final_norm(x))
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(..., C) -> (..., V). Where the head is scaled, hidden states are made smaller first, by 1 / sqrt(C): the
-        embedding that they are multiplied with is that much larger than a head of its own would be."""
+        """(..., C) -> (..., V). Where the head is scaled, hidden states are multiplied by 1 / sqrt(C) first: the
+        embedding, which is the head, is that much larger than a head of its own would be."""
         if self.config.scale_decoder_outputs:
             hidden = hidden * self.config.d_model**-0.5
         return F.linear(hidden, self.token_embedding.weight) if self.lm_head is None else self.lm_head(hidden)
 
     def forward(self, source, tokens, source_mask=None, attention_mask=None) -> torch.Tensor:
-        """A source (B, S) and the decoder's inputs (B, T) -> logits (B, T, V) of the token after each."""
+        """A source (B, S) and the decoder's inputs (B, T) -> logits (B, T, V) of the token after each. Arguments and
+        errors as in `encode` and `hidden`."""
         return self.logits(self.hidden(tokens, attention_mask, source=self.read_source(source, source_mask)))
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
@@ -202,7 +207,7 @@ class T5(TokenModel, nn.Module):
     def check_dtype(dtype: torch.dtype) -> None:
         """Raise ValueError for the one dtype in which T5 computes nonsense."""
         if dtype == torch.float16:
-            raise ValueError("T5 cannot compute in float16: its states exceed 65504; take bfloat16 or float32")
+            raise ValueError("T5 cannot compute in float16: its states can exceed 65504; take bfloat16 or float32")
 
 
 @torch.no_grad()
@@ -213,11 +218,14 @@ def initialize(model: T5) -> None:
     |--------------------------------------|------------------------|--------------------------------------------------|
     | token embedding                      | 1                      | the stream begins at size 1                      |
     | query                                | (d_model · d_kv)^-1/2  | scores near 1 although nothing divides by √D     |
-    | key, value, relative bias, mlp input | d_model^-1/2           | answers of size 1                                |
+    | key, value, mlp.up, mlp.gate         | d_model^-1/2           | outputs of size 1                                |
+    | relative bias                        | d_model^-1/2           | small beside scores of size 1                    |
     | attention output                     | (heads · d_kv)^-1/2    | the same                                         |
     | mlp.down                             | d_ff^-1/2              | the same                                         |
-    | a head of its own                    | d_model^-1/2           | logits near 1, as the tied head's after scaling  |
-    | norms                                | weight 1               |                                                  |
+    | a head of its own                    | d_model^-1/2           | logits near 1 (Hugging Face draws with 1)        |
+    | norms                                | weight 1               | start as plain normalisation                     |
+
+    A linear layer's in_features is the width in the table: d_model, heads · d_kv or d_ff.
     """
     if model.token_embedding.weight.is_meta:  # no numbers yet: weights are about to be loaded
         return

@@ -20,8 +20,9 @@ from .specials import NAMED, NamedTokens
 class LibraryTokenizer(NamedTokens):
     """text <-> token ids as a tokenizer.json describes them. Make one with `load` or `minigpt.load_tokenizer`.
 
-    The file is read as it is written. transformers 5 does not do so in two cases: its LlamaTokenizer passes over the
-    normalizer, and its T5Tokenizer over any way to cut words but T5's first. The models have learned from the files.
+    The file is read as it is written. transformers 5 differs in two cases: its LlamaTokenizer ignores the file's
+    normalizer, and its T5Tokenizer ignores any pre-tokenizer but T5's own. We follow the file, because the models were
+    trained with it.
     vocabulary maps each token to its id. names says which token has which task: {"eos_token": "</s>", ...}.
     """
 

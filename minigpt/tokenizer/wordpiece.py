@@ -1,4 +1,6 @@
-"""BERT's WordPiece (Schuster and Nakajima 2012; Devlin et al. 2018, appendix A.2 and the code beside it). No torch.
+"""BERT's WordPiece (Schuster and Nakajima 2012; Wu et al. 2016, section 4.1; Devlin et al. 2018, section 3). No torch.
+
+That the longest piece is taken first comes from the code published with BERT.
 
     text -> cleaned text -> words and signs -> of each word the longest piece that the vocabulary has, then the next
 
@@ -53,7 +55,8 @@ class WordPiece(NamedTokens):
     stand in a text, as Hugging Face does; those that the vocabulary lacks get the next ids. names says which token has
     which task: {"mask_token": "[MASK]", ...}. lower_case, strip_accents (None = as lower_case says) and chinese_alone
     (each Chinese character is a word) say how a text is cleaned. A word of more than max_word characters is [UNK].
-    prefix and suffix are the ids before and after a text. clean_up: `decode` takes out the blanks in front of signs.
+    prefix and suffix are the ids before and after a text. clean_up: `decode` also joins ' and the ends of
+    contractions ('s, n't ...) to the word before, as Hugging Face's cleaning does.
     """
 
     def __init__(
@@ -147,7 +150,7 @@ class WordPiece(NamedTokens):
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids, special tokens included: a blank between words, none in front of a sign and of ##.
+        """The text of token ids, special tokens included: a space between words, none before ## and before . ? ! ,
 
         What `encode` has changed stays changed. An id beyond the vocabulary, which a model with a larger one may
         choose, is shown as <|no token 30522|>. Raises ValueError for a negative id, and for what is no integer.

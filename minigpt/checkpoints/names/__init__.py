@@ -1,4 +1,4 @@
-"""The name tables, one file a family of models: each says how Hugging Face's file calls what ours calls otherwise."""
+"""The name tables, one file a family of models: each translates Hugging Face's names of tensors into ours."""
 
 from . import bert, gpt2, llama, t5
 from .family import Family

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 from .family import Family
 
-# Nothing is transposed. The rows of a head that a file has not are left out: `heads_of`.
+# Nothing is transposed. A file may lack a head; its rows are then left out (`heads_of`).
 #
 # Hugging Face's name                                     ours                                transpose
 NAME_TABLE = [
@@ -73,7 +73,8 @@ BERT = Family(
         "classifier_dropout", "bos_token_id", "eos_token_id", "directionality", "pooler_fc_size",
         "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type",
     }),
-    # Another way to use positions, a decoder, and a head of its own would load, and give other numbers.
+    # A file with other values here would load without an error and give other numbers: relative positions, a decoder,
+    # an untied head.
     fixed={
         "position_embedding_type": (None, "absolute"), "is_decoder": (None, False), "tie_word_embeddings": (None, True),
     },

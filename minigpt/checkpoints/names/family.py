@@ -9,11 +9,12 @@ Row = tuple[str, str | tuple[str, ...] | None, bool]  # Hugging Face's name, our
 
 @dataclass(frozen=True)
 class Family:
-    """How Hugging Face's files call what ours calls otherwise.
+    """What translates Hugging Face's names of tensors and of fields of config.json into ours.
 
     table(config) is the name table. layers names the fields of the config that count the layers of each stack, by what
     the names of its tensors begin with. layout(config) gives the class that transformers loads such a file with, and
-    what stands in front of the names in it; prefix is what may stand there, without_prefix what it never stands before.
+    the prefix that most names in it have. prefix is one that names in a file may have (`bert.`); names that begin with
+    one of without_prefix never have it.
     """
 
     table: Callable[[Any], list[Row]]
@@ -26,7 +27,7 @@ class Family:
 
     aliases: dict[str, str] = field(default_factory=dict)  # other names of fields of config.json -> ours
     harmless: frozenset[str] = frozenset()  # fields that change no number here
-    # Fields that may have these values only, with which they change no number; with any other they would.
+    # For each of these fields the only values that are accepted. Other values would change what the model computes.
     fixed: dict[str, tuple] = field(default_factory=dict)
     not_settings: frozenset[str] = frozenset()  # fields of ours that change no number in eval mode
     # Fields of config.json -> the same in today's words. Raises ValueError for what cannot be obeyed.

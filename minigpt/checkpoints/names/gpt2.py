@@ -5,7 +5,8 @@ from .family import Family
 QUERY_KEY_VALUE = tuple(f"blocks.{{i}}.attention.{name}" for name in ("query", "key", "value"))
 
 # Hugging Face stores the weights of GPT-2's four linear layers as (in, out), from OpenAI's TensorFlow code; nn.Linear
-# stores (out, in): transpose. Of the square attn.c_proj no shape would tell. None: not needed, left out on purpose.
+# stores (out, in): transpose. attn.c_proj is square: a forgotten transpose would not show in its shape. None: not
+# needed, left out on purpose.
 #
 # Hugging Face's name            ours                              transpose
 NAME_TABLE = [

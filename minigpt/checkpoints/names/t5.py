@@ -76,9 +76,9 @@ def obey_fields(fields: dict) -> dict:
 
 
 def own_head(config, tensors: dict):
-    """The config with the truth about the head. transformers 5 writes tie_word_embeddings true whatever the model, and
-    says with scale_decoder_outputs what that field meant before; whether the head is tied, only the file shows: it is
-    not where the file has another one."""
+    """The config, with tie_word_embeddings as the tensors show it. transformers 5 always writes true there (and writes
+    what the field meant before as scale_decoder_outputs). Where lm_head.weight differs from the embedding, the head is
+    not tied."""
     embedding = next((tensors[name] for name in EMBEDDING if name in tensors), None)
     head = tensors.get("lm_head.weight", embedding)
     if embedding is None or (head.shape == embedding.shape and same(head, embedding)):
