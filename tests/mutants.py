@@ -1126,15 +1126,15 @@ MUTANTS = [
     Mutant(
         "a mean of the parts' means",
         "train.objectives",
-        "loss_of(rows, targets, num_items=n_targets, **segments)",
-        "loss_of(rows, targets, **segments) / -(-len(own) // size)",
+        "loss_of(**rows, labels=targets, num_items=n_targets)",
+        "loss_of(**rows, labels=targets) / -(-len(labels) // size)",
         "loss / accumulation_steps: transformers' Trainer until version 4.46",
     ),
     Mutant(
         "parts not divided at all",
         "train.objectives",
-        "loss_of(rows, targets, num_items=n_targets, **segments)",
-        'loss_of(rows, targets, reduction="sum", **segments)',
+        "loss_of(**rows, labels=targets, num_items=n_targets)",
+        'loss_of(**rows, labels=targets, reduction="sum")',
         "a learning rate that depends on the batch size",
     ),
     Mutant(

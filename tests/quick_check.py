@@ -918,6 +918,7 @@ def _():
     for way in ("apart", "together", "in parts", "shared"):
         model = counting_model(minigpt).double()
         config = dict(batch_size=2, context=8, autocast=False, end_of_text=0)
+        examples = train.NextToken(end_of_text=0).examples(rows, 0, 0)
         if way == "apart":
             sums = [loss_of(model(torch.tensor([d])), torch.tensor([d]), reduction="sum") for d in documents]
             (sum(sums) / sum(len(d) - 1 for d in documents)).backward()
@@ -926,13 +927,13 @@ def _():
             for rank in (0, 1):
                 model.zero_grad()
                 member = type("Member", (group,), {"sum": lambda self, value: value})(rank, 2)
-                train.accumulate(lm_loss(model), rows, train.TrainConfig(**config), member)
+                train.accumulate(lm_loss(model), examples, train.TrainConfig(**config), member)
                 halves.append([p.grad.clone() for p in model.parameters()])
             for parameter, *parts in zip(model.parameters(), *halves, strict=True):
                 parameter.grad = sum(parts) / 2  # what DDP does
         else:
             micro = 1 if way == "in parts" else None
-            train.accumulate(lm_loss(model), rows, train.TrainConfig(**config, micro_batch_size=micro))
+            train.accumulate(lm_loss(model), examples, train.TrainConfig(**config, micro_batch_size=micro))
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     for found in gradients[1:]:
         close(found, gradients[0])

@@ -1,5 +1,7 @@
 """Masked tokens and spans: the rates of the papers, no leak of the answer, and the same for the same seed and step."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -76,8 +78,8 @@ def test_source_and_spans_together_are_the_row(length):
 def test_the_spans_have_all_lengths_and_places():
     sources, labels = spans(rows_of(500, 100), 0, 0, sentinels=SENTINELS, end_id=END)
     is_sentinel = torch.isin(labels, torch.tensor(SENTINELS))
-    starts = [row.nonzero().flatten().tolist() + [labels.size(1) - 1] for row in is_sentinel]
-    lengths = torch.tensor([b - a - 1 for row in starts for a, b in zip(row, row[1:], strict=False)])
+    starts = [[*row.nonzero().flatten().tolist(), labels.size(1) - 1] for row in is_sentinel]
+    lengths = torch.tensor([b - a - 1 for row in starts for a, b in pairwise(row)])
     assert lengths.float().mean().item() == pytest.approx(3.0) and lengths.min() == 1 and lengths.max() >= 9
     first = torch.isin(sources, torch.tensor(SENTINELS[:1])).float().argmax(dim=1)
     assert first.min() <= 2 and first.max() > 40

@@ -13,7 +13,16 @@ from minigpt import GPT2, GPT2Config
 from minigpt.data import batch_at, segment_ids_of, targets_of
 from minigpt.fast import LanguageModelLoss
 from minigpt.loss import next_token_loss
-from minigpt.train import TrainConfig, accumulate, decay_groups, evaluate, induction_gap, learning_rate_at, train
+from minigpt.train import (
+    NextToken,
+    TrainConfig,
+    accumulate,
+    decay_groups,
+    evaluate,
+    induction_gap,
+    learning_rate_at,
+    train,
+)
 
 SHAPE = dict(n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 QUICK = dict(steps=40, batch_size=8, context=16, warmup_steps=4, evaluate_every=20, learning_rate=1e-2, autocast=False)
@@ -143,10 +152,11 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(micro_batch_size, en
     batch = batch_at(3, counting_text(), 5, 24)
     batch[0, ::3] = 7  # many short documents in one row
     config = TrainConfig(**QUICK | {"micro_batch_size": micro_batch_size, "end_of_text": end_of_text})
+    examples = NextToken(end_of_text).examples(batch, 0, 0)
     gradients, losses = [], []
     for settings in (config, dataclasses.replace(config, micro_batch_size=None)):
         model.zero_grad()
-        losses.append(accumulate(LanguageModelLoss(model), batch, settings).item())
+        losses.append(accumulate(LanguageModelLoss(model), examples, settings).item())
         gradients.append([parameter.grad.clone() for parameter in model.parameters()])
     assert losses[0] == pytest.approx(losses[1], abs=1e-12)
     for parts, whole in zip(*gradients, strict=True):
@@ -169,10 +179,10 @@ def test_packed_documents_are_scored_as_apart():
         losses = [next_token_loss(model(torch.tensor([d])), torch.tensor([d]), reduction="sum") for d in documents]
     n_targets = sum(len(document) - 1 for document in documents)
     assert (targets_of(row, end)[0, 1:] != -100).sum() == n_targets
-    config = TrainConfig(**QUICK | {"end_of_text": end})
-    loss_of = LanguageModelLoss(model)
-    assert accumulate(loss_of, row, config).item() == pytest.approx(sum(losses).item() / n_targets, abs=1e-12)
-    plain = accumulate(loss_of, row, TrainConfig(**QUICK)).item()
+    config, loss_of = TrainConfig(**QUICK), LanguageModelLoss(model)
+    of_documents = accumulate(loss_of, NextToken(end).examples(row, 0, 0), config).item()
+    assert of_documents == pytest.approx(sum(losses).item() / n_targets, abs=1e-12)
+    plain = accumulate(loss_of, NextToken().examples(row, 0, 0), config).item()
     assert plain != pytest.approx(sum(losses).item() / n_targets, abs=1e-3)
 
 

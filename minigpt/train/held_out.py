@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from .._checks import integer
-from ..data import check_tokens, segment_ids_of, targets_of
+from ..data import check_tokens
 from ..fast import LanguageModelLoss
 from ..language_model import eval_mode
+from .objectives import NextToken, Objective, mean_loss
 
 
 @torch.no_grad()
@@ -18,27 +19,24 @@ def evaluate(
     n_rows: int = 64,
     batch_size: int = 16,
     end_of_text: int | None = None,
+    objective: Objective | None = None,
 ) -> float:
     """Mean loss in nats over up to n_rows rows spread evenly over a text: always the same ones, so runs compare.
 
-    With an end_of_text documents in a row do not see each other, as in training. Raises ValueError for a text shorter
-    than one row, and for a setting out of range.
+    objective None = the next token; with an end_of_text documents in a row do not see each other, as in training.
+    What another objective masks or cuts out is always the same, too. Raises ValueError for a text shorter than one row,
+    and for a setting out of range.
     """
     context, n_rows = integer("context", context, 2), integer("n_rows", n_rows, 1)
     batch_size = integer("batch_size", batch_size, 1)
-    check_tokens("tokens", tokens, context)
-    device = next(model.parameters()).device
-    starts = np.unique(np.linspace(0, len(tokens) - context, n_rows, dtype=np.int64))
-    total, n_targets, loss_of = 0.0, 0, LanguageModelLoss(model)
+    objective = NextToken(end_of_text) if objective is None else objective
+    length = objective.row_length(context)
+    check_tokens("tokens", tokens, length)
+    starts = np.unique(np.linspace(0, len(tokens) - length, n_rows, dtype=np.int64))
+    rows = torch.from_numpy(np.stack([tokens[start : start + length] for start in starts]).astype(np.int64))
+    parts = [objective.examples(part, step, seed=0) for step, part in enumerate(rows.split(batch_size))]
     with eval_mode(model):
-        for first in range(0, len(starts), batch_size):
-            rows = np.stack([tokens[s : s + context] for s in starts[first : first + batch_size]]).astype(np.int64)
-            batch = torch.from_numpy(rows).to(device)
-            labels = targets_of(batch, end_of_text)
-            segments = {} if end_of_text is None else {"segment_ids": segment_ids_of(batch, end_of_text)}
-            total += loss_of(batch, labels, reduction="sum", **segments).item()
-            n_targets += int((labels[:, 1:] != -100).sum())
-    return total / max(1, n_targets)
+        return mean_loss(objective.loss_of(model), parts)
 
 
 @torch.no_grad()

@@ -19,11 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from ..data import batch_at, check_tokens
-from ..fast import LanguageModelLoss
 from .config import TrainConfig
 from .held_out import evaluate
 from .history import Record, write_history
-from .objectives import accumulate
+from .objectives import NextToken, Objective, accumulate
 from .optimizer import learning_rate_at, make_optimizer
 from .processes import ALONE, Group
 from .snapshots import load_snapshot, save_snapshot, steps_on_disk
@@ -38,11 +37,13 @@ def train(
     directory: str | Path | None = None,
     on_record: Callable[[list[Record]], None] | None = None,
     *,
+    objective: Objective | None = None,
     resume: bool = False,
     group: Group = ALONE,
 ) -> list[Record]:
     """Train in place on random rows of `tokens`; return the history, one record per evaluation.
 
+    objective says what is predicted (objectives.py); None = the next token, with config.end_of_text.
     With a directory the history is also kept there, in metrics.csv, and a snapshot of everything is taken at each
     evaluation; resume=True goes on from the newest, bit for bit. on_record is called with the history after each
     evaluation. Ctrl-C ends the training after the step it is in, with a last evaluation and a snapshot.
@@ -51,10 +52,11 @@ def train(
     config, text or number of processes; FloatingPointError when the loss is no longer a number; OSError when the disk
     refuses a snapshot (the one before is kept).
     """
-    check_lengths(tokens, held_out, config.context)
+    objective = NextToken(config.end_of_text) if objective is None else objective
+    check_lengths(tokens, held_out, objective.row_length(config.context))
     if config.batch_size < group.size:
         raise ValueError(f"batch_size={config.batch_size} leaves nothing for some of {group.size} processes")
-    run = Run(model, tokens, config, directory, group, resume)
+    run = Run(model, tokens, config, objective, directory, group, resume)
     progress = tqdm(total=config.steps, initial=run.done, desc="training", unit=" steps", disable=not group.writes)
     with progress, ctrl_c() as asked_to_stop, _train_mode(model):
         while run.done < config.steps:
@@ -82,9 +84,9 @@ class Run:
     """A training under way: what changes from step to step, and how it is kept on disk."""
 
     def __init__(
-        self, model: nn.Module, tokens: np.ndarray, config: TrainConfig, directory, group: Group, resume: bool
+        self, model: nn.Module, tokens: np.ndarray, config: TrainConfig, objective: Objective, directory, group, resume
     ):
-        self.model, self.tokens, self.config, self.group = model, tokens, config, group
+        self.model, self.tokens, self.config, self.objective, self.group = model, tokens, config, objective, group
         self.directory = None if directory is None else Path(directory)
         self.snapshots = None if directory is None else Path(directory) / "snapshots"
         self.device = next(model.parameters()).device
@@ -93,7 +95,7 @@ class Run:
         self.done, self.history, self.recent_losses = 0, [], []
         self.started = time.perf_counter()  # so long ago that all seconds of the run lie in between
         self._resume() if resume else self._claim_folder()
-        self.loss_of = LanguageModelLoss(model, config.compile)
+        self.loss_of = objective.loss_of(model, config.compile)
         if group.size > 1:
             self.loss_of = DistributedDataParallel(self.loss_of)
 
@@ -109,8 +111,10 @@ class Run:
         c = self.config
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate_at(self.done, c)
-        batch = batch_at(self.done, self.tokens, c.batch_size, c.context, c.seed, c.repeat_share)
-        loss = accumulate(self.loss_of, batch, c, self.group).item()
+        length = self.objective.row_length(c.context)
+        rows = batch_at(self.done, self.tokens, c.batch_size, length, c.seed, c.repeat_share)
+        examples = self.objective.examples(rows, self.done, c.seed)
+        loss = accumulate(self.loss_of, examples, c, self.group).item()
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} at step {self.done}: lower the learning rate")
         nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
@@ -127,7 +131,7 @@ class Run:
             tokens=self.done * c.batch_size * c.context,
             learning_rate=learning_rate_at(self.done - 1, c),
             train_loss=sum(self.recent_losses) / len(self.recent_losses),
-            held_out_loss=evaluate(self.model, held_out, c.context, end_of_text=c.end_of_text),
+            held_out_loss=evaluate(self.model, held_out, c.context, objective=self.objective),
             seconds=time.perf_counter() - self.started,
         )
         self.history, self.recent_losses = [*self.history, record], []
@@ -147,7 +151,8 @@ class Run:
         """What a resumed run must have in common with the one before."""
         every = max(1, len(self.tokens) // 10_000_000)  # a longer text is looked at here and there
         text = [len(self.tokens), crc32(np.ascontiguousarray(self.tokens[::every]).tobytes())]
-        return {"config": dataclasses.asdict(self.config), "text": text, "processes": self.group.size}
+        config = dataclasses.asdict(self.config)
+        return {"config": config, "text": text, "processes": self.group.size, "objective": repr(self.objective)}
 
     def _resume(self) -> None:
         """Put the newest snapshot's state where it belongs. Raises ValueError where there is none, or another run's."""
@@ -176,6 +181,8 @@ class Run:
             )
         if state["text"] != run["text"]:
             raise ValueError(f"the run in {self.snapshots} was made with another text")
+        if state.get("objective", run["objective"]) != run["objective"]:  # older snapshots have none
+            raise ValueError(f"the run in {self.snapshots} was made with the objective {state['objective']}")
         before = dataclasses.asdict(TrainConfig()) | state["config"]
         changed = [name for name, value in run["config"].items() if before[name] != value]
         if changed:
