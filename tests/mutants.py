@@ -2336,6 +2336,74 @@ MUTANTS = [
         "",
         "Google's files hold it",
     ),
+    # --- data/corruption.py, train/objectives.py
+    Mutant(
+        "every chosen token becomes [MASK]",
+        "data.corruption",
+        "tokens[row, chosen[kind < 0.8]] = mask_id",
+        "tokens[row, chosen] = mask_id",
+        "the 80/10/10 of Devlin et al. 2018 left out",
+    ),
+    Mutant(
+        "labels everywhere",
+        "data.corruption",
+        "labels[row, chosen] = tokens[row, chosen]",
+        "labels[row] = tokens[row]",
+        "the loss counts tokens that the model has read: it copies, and the loss looks splendid",
+    ),
+    Mutant(
+        "the label is what is read",
+        "data.corruption",
+        "        labels[row, chosen] = tokens[row, chosen]\n"
+        "        kind = rng.random(n)\n"
+        "        tokens[row, chosen[kind < 0.8]] = mask_id\n",
+        "        kind = rng.random(n)\n"
+        "        tokens[row, chosen[kind < 0.8]] = mask_id\n"
+        "        labels[row, chosen] = tokens[row, chosen]\n",
+        "labels taken after the masking: the model learns to predict [MASK]",
+    ),
+    Mutant(
+        "special tokens are masked",
+        "data.corruption",
+        "may_be_chosen = np.isin(tokens, replacements)",
+        "may_be_chosen = np.ones_like(tokens, dtype=bool)",
+        "[CLS] and [SEP] among what is predicted",
+    ),
+    Mutant(
+        "the same masks at every step",
+        "data.corruption",
+        'rng = np.random.default_rng([integer("seed", seed, 0), integer("step", step, 0), 1])',
+        'rng = np.random.default_rng([integer("seed", seed, 0), integer("step", step, 0) * 0, 1])',
+        "BERT's first code masked a text once, and for all epochs (RoBERTa, Liu et al. 2019, section 4.1)",
+    ),
+    Mutant(
+        "spans stay in the source",
+        "data.corruption",
+        "place += kept + cut",
+        "place += kept",
+        "the source holds the answer",
+    ),
+    Mutant(
+        "no end after the spans",
+        "data.corruption",
+        "labels.append([*label, end_id])",
+        "labels.append(label)",
+        "a T5 that never learns to stop",
+    ),
+    Mutant(
+        "T5 reads its labels unshifted",
+        "train.objectives",
+        '"tokens": decoder_inputs(labels, self.start_id, self.start_id)',
+        '"tokens": labels',
+        "the decoder is given the answer",
+    ),
+    Mutant(
+        "no [CLS] in front",
+        "train.objectives",
+        "F.pad(F.pad(rows, (1, 0), value=self.begin_id), (0, 1), value=self.end_id)",
+        "F.pad(rows, (0, 2), value=self.end_id)",
+        "trained without the frame that every use of the model has",
+    ),
 ]
 
 # Changes that no test can see, because they change nothing.

@@ -624,3 +624,38 @@ def reload(case: Case) -> None:
         assert again.config == model.config
         for name, parameter in again.named_parameters():
             assert torch.equal(parameter, model.get_parameter(name)), name
+
+
+@check(
+    "what BERT and T5 are trained on",
+    "data.corruption train.objectives",
+    "test_corruption.py::test_source_and_spans_together_are_the_row",
+)
+def _():
+    corruption = importlib.import_module("minigpt.data.corruption")
+    objectives = importlib.import_module("minigpt.train.objectives")
+    rows = torch.randint(4, 60, (40, 50), generator=torch.Generator().manual_seed(0))
+    bert = objectives.MaskedTokens(60, mask_id=3, begin_id=1, end_id=2, special_ids=(0, 1, 2, 3))
+    examples = bert.examples(rows, 3, 7)
+    read, labels = examples.inputs["tokens"], examples.labels
+    chosen = labels != -100
+    assert (read[:, 0] == 1).all() and (read[:, -1] == 2).all() and not chosen[:, [0, -1]].any()
+    assert torch.equal(labels[:, 1:-1][chosen[:, 1:-1]], rows[chosen[:, 1:-1]])
+    assert torch.equal(read[:, 1:-1][~chosen[:, 1:-1]], rows[~chosen[:, 1:-1]])
+    assert (chosen.sum(1) == 8).all() and examples.n_targets == chosen.sum()
+    assert 0.7 < (read[chosen] == 3).float().mean() < 0.9
+    assert (read[chosen] == labels[chosen]).float().mean() > 0.04  # one in ten stays as it is
+    assert not torch.equal(labels, bert.examples(rows, 4, 7).labels)
+
+    t5 = objectives.Spans(sentinels=(99, 98, 97, 96), end_id=1, start_id=0)
+    examples = t5.examples(rows, 3, 7)
+    source, inputs = examples.inputs["source"], examples.inputs["tokens"]
+    assert (inputs[:, 0] == 0).all() and torch.equal(inputs[:, 1:], examples.labels[:, :-1])
+    for row, kept, cut in zip(rows.tolist(), source.tolist(), examples.labels.tolist(), strict=True):
+        assert kept[-1] == cut[-1] == 1 and cut[0] == 99
+        spans, newest = {}, None
+        for token in cut[:-1]:
+            newest = token if token > 90 else newest
+            spans.setdefault(newest, []).extend([] if token > 90 else [token])
+        assert [part for token in kept[:-1] for part in (spans[token] if token > 90 else [token])] == row
+    assert corruption.IGNORED == -100

@@ -162,7 +162,8 @@ def test_llama_3(config, made, tmp_path, full):
     ours.save(tmp_path / "saved")
     write_folder(tmp_path / "saved", "llama")
     again = assert_as_hugging_face(tmp_path / "saved", texts[::9] + texts[-3:])
-    assert vars(again) | {"_known_words": 0} == vars(ours) | {"_known_words": 0}
+    differing = {"_known_words": 0, "names": 0}  # a begin of text that only the template had has a name afterwards
+    assert vars(again) | differing == vars(ours) | differing and again.names.items() >= ours.names.items()
     saved = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
     assert (saved.bos_token, saved.eos_token) == (BEGIN, END)
 

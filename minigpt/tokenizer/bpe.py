@@ -20,7 +20,7 @@ from .characters import whole_characters
 from .files import file_contents, read_tokenizer
 from .folders import write_files
 from .learning import learn_merges
-from .specials import END_OF_TEXT, SpecialToken, split_at
+from .specials import END_OF_TEXT, NAMED, NamedTokens, SpecialToken, split_at
 from .words import DIGIT, WORDS, cut, word_pattern
 
 # (left id, right id) -> (rank, id of the two as one token)
@@ -88,15 +88,16 @@ CHARACTER_OF_BYTE = byte_characters()
 BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(CHARACTER_OF_BYTE)}
 
 
-class Tokenizer:
+class Tokenizer(NamedTokens):
     """text <-> token ids. Make one with `load`, `train` or `minigpt.load_tokenizer`.
 
     vocabulary maps each token to its id, 0 ... n - 1: strings of byte characters, and the names of special tokens;
     merges lists the pairs, best first. special_tokens are matched as a whole wherever they stand in a text, as Hugging
     Face does: names or `SpecialToken`s, None = the end of text, if the vocabulary has it. eos_token is the name of the
-    one that ends a text. add_prefix_space, prefix and suffix: what some tokenizers put in front of a text, or after it.
-    pattern: what a word is, where it is not GPT-2's. digits_alone: each digit is a word (SmolLM2). ignore_merges: a
-    word that is a token as it stands is taken whole, whatever the merges make of it (Llama 3).
+    one that ends a text; names says what others are for, such as {"mask_token": "[MASK]"}. add_prefix_space, prefix and
+    suffix: what some tokenizers put in front of a text, or after it. pattern: what a word is, where it is not GPT-2's.
+    digits_alone: each digit is a word (SmolLM2). ignore_merges: a word that is a token as it stands is taken whole,
+    whatever the merges make of it (Llama 3).
 
     The classic example: in "low low lower" the pair (l, o) is merged first, then (lo, w), then (Ġ, low).
     """
@@ -113,6 +114,7 @@ class Tokenizer:
         pattern: str | None = None,
         digits_alone: bool = False,
         ignore_merges: bool = False,
+        names: dict[str, str] | None = None,
     ):
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
@@ -127,8 +129,11 @@ class Tokenizer:
                 raise ValueError(f"special token {token.content!r} is not in the vocabulary")
         self.vocabulary, self.merges = vocabulary, merges
         self.special_tokens = sorted(tokens, key=lambda token: vocabulary[token.content])
-        self.eos_token = eos_token if eos_token in vocabulary else None
-        self.eos_id = vocabulary.get(eos_token)
+        self.names = {"eos_token": eos_token} if eos_token in vocabulary else {}
+        for task, name in (names or {}).items():
+            if task not in NAMED or name not in vocabulary:
+                raise ValueError(f"names has {task!r}: {name!r}, expected one of {', '.join(NAMED)} and a known token")
+            self.names[task] = name
         self.add_prefix_space = flag("add_prefix_space", add_prefix_space)
         self.prefix, self.suffix = token_ids("prefix", prefix), token_ids("suffix", suffix)
         self.pattern, self._words = pattern, WORDS if pattern is None else word_pattern(pattern)

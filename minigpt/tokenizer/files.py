@@ -15,7 +15,7 @@ from .configs import (
     special_token,
 )
 from .folders import BPE_LAYOUTS, CONFIG, WHOLE
-from .specials import SpecialToken
+from .specials import NAMED, SpecialToken
 from .words import word_pattern
 
 
@@ -48,7 +48,8 @@ def read_tokenizer(directory: Path) -> dict:
         found["prefix"] = [vocabulary[begin.content]] if config.get("add_bos_token") and begin else []
         found["suffix"] = [vocabulary[end.content]] if config.get("add_eos_token") and end else []
         found["add_prefix_space"] = bool(config.get("add_prefix_space"))
-    return found | {"special_tokens": list(specials.values()), "eos_token": end.content if end else None}
+    named = {task: token.content for task, token in names.items() if task in NAMED}
+    return found | {"special_tokens": list(specials.values()), "eos_token": named.get("eos_token"), "names": named}
 
 
 def obey_config(
@@ -367,13 +368,12 @@ def template_json(prefix: list[int], suffix: list[int], vocabulary: dict[str, in
 
 def _config(tokenizer) -> dict:
     end = tokenizer.eos_token
-    if tokenizer.pattern is None and not tokenizer.digits_alone and not tokenizer.ignore_merges:
-        return {
-            "tokenizer_class": "GPT2Tokenizer",
-            "add_prefix_space": tokenizer.add_prefix_space,
-            "bos_token": end,
-            "eos_token": end,
-            "unk_token": end,
-        }
+    of_gpt2 = {"bos_token": end, "eos_token": end, "unk_token": end}
+    cuts_as_gpt2 = tokenizer.pattern is None and not tokenizer.digits_alone and not tokenizer.ignore_merges
+    if cuts_as_gpt2 and not tokenizer.names.keys() - of_gpt2.keys():
+        return {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": tokenizer.add_prefix_space} | of_gpt2
+    names = {"tokenizer_class": "PreTrainedTokenizerFast"} | tokenizer.names
+    if cuts_as_gpt2:  # it has tokens with more tasks than GPT-2's
+        return names
     begin = next((token for token, id in tokenizer.vocabulary.items() if [id] == tokenizer.prefix), end)
-    return {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": begin, "eos_token": end}
+    return {"bos_token": begin, "eos_token": end} | names

@@ -1,31 +1,64 @@
-"""Recipes: a vocabulary, a size of model and a way of training it that were tried together."""
+"""Recipes: a model, a vocabulary and a way of training that were tried together."""
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
-from ..models import GPT2Config
+from ..models import MODELS, GPT2Config
+from ..tokenizer import END_OF_TEXT, Tokenizer
 from .config import TrainConfig
+from .objectives import MaskedTokens, NextToken, Objective, Spans
 
 NO_DROPOUT = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+BERT_NO_DROPOUT = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+SENTINELS = tuple(f"<extra_id_{n}>" for n in range(32))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A vocabulary, the size of the model (fields of GPT2Config) and how to train it."""
+    """A vocabulary, the size of the model (fields of its configuration) and how to train it."""
 
     vocab_size: int
     size: dict
     config: TrainConfig
     one_document_in: int = 1  # of the built-in corpus, every n-th document
+    model: str = "gpt2"  # a model_type of `MODELS`
 
+
+SMOKE = TrainConfig(steps=150, batch_size=16, context=64, warmup_steps=10, evaluate_every=50)
 
 RECIPES = {
     # Half a minute on a laptop: to see that everything works.
-    "smoke": Recipe(
+    "smoke": Recipe(512, dict(n_positions=64, n_embd=64, n_layer=2, n_head=4, **NO_DROPOUT), SMOKE, one_document_in=20),
+    "smoke-llama": Recipe(
         512,
-        dict(n_positions=64, n_embd=64, n_layer=2, n_head=4, **NO_DROPOUT),
-        TrainConfig(steps=150, batch_size=16, context=64, warmup_steps=10, evaluate_every=50),
+        dict(
+            hidden_size=64, intermediate_size=172, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+            max_position_embeddings=64, tie_word_embeddings=True,
+        ),
+        SMOKE,
         one_document_in=20,
+        model="llama",
+    ),
+    "smoke-bert": Recipe(
+        512,
+        dict(
+            hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+            max_position_embeddings=64, has_pooler=False, has_sentence_head=False, **BERT_NO_DROPOUT,
+        ),
+        SMOKE,
+        one_document_in=20,
+        model="bert",
+    ),
+    "smoke-t5": Recipe(
+        512,
+        dict(
+            d_model=64, d_kv=16, d_ff=172, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+        ),
+        SMOKE,
+        one_document_in=20,
+        model="t5",
     ),
     # The model in weights/tiny. A tenth of the rows hold a passage twice, so that it learns to look back for it.
     "tiny": Recipe(
@@ -49,10 +82,58 @@ RECIPES = {
             evaluate_every=250,
         ),
     ),
+}  # fmt: skip
+
+
+def recipe_config(name: str) -> Any:
+    """The whole configuration of a recipe's model. KeyError for an unknown name."""
+    recipe = RECIPES[name]
+    _, config_class = MODELS[recipe.model]
+    return config_class(**{"vocab_size": recipe.vocab_size} | recipe.size)
+
+
+# The special tokens that each family's tokenizer is trained with, the one that ends a text first, and their tasks.
+SPECIAL_TOKENS = {
+    "gpt2": {END_OF_TEXT: None},
+    "llama": {END_OF_TEXT: None},
+    "bert": {"[SEP]": "sep_token", "[PAD]": "pad_token", "[CLS]": "cls_token", "[MASK]": "mask_token"},
+    "t5": {"</s>": None, "<pad>": "pad_token"} | dict.fromkeys(SENTINELS),
 }
 
 
-def recipe_config(name: str) -> GPT2Config:
-    """The whole configuration of a recipe's model. KeyError for an unknown name."""
-    recipe = RECIPES[name]
-    return GPT2Config(**{"vocab_size": recipe.vocab_size} | recipe.size)
+def with_frame(tokenizer: Tokenizer, model: str) -> Tokenizer:
+    """The tokenizer as a trained model is used with it: with [CLS] and [SEP] around a text (BERT), </s> after it (T5),
+    and with the tasks of its special tokens."""
+    ids, special = tokenizer.vocabulary, SPECIAL_TOKENS[model]
+    prefix, suffix = {"bert": (["[CLS]"], ["[SEP]"]), "t5": ([], ["</s>"])}.get(model, ([], []))
+    return Tokenizer(
+        ids,
+        tokenizer.merges,
+        tokenizer.special_tokens,
+        tokenizer.eos_token,
+        prefix=[ids[token] for token in prefix],
+        suffix=[ids[token] for token in suffix],
+        names={task: token for token, task in special.items() if task is not None},
+    )
+
+
+def ids_of(tokenizer: Tokenizer, model: str) -> dict:
+    """The ids that a model's configuration names, as its tokenizer has them."""
+    end = tokenizer.eos_id
+    if model == "bert":
+        return {"pad_token_id": tokenizer.vocabulary["[PAD]"]}
+    if model == "t5":
+        pad = tokenizer.vocabulary["<pad>"]
+        return {"pad_token_id": pad, "decoder_start_token_id": pad, "eos_token_id": end}
+    return {"bos_token_id": end, "eos_token_id": end}
+
+
+def objective_of(model: str, tokenizer: Tokenizer, end_of_text: int | None = None) -> Objective:
+    """What a model of this family learns with a tokenizer that has its special tokens."""
+    ids = tokenizer.vocabulary
+    special = tuple(sorted(ids[token.content] for token in tokenizer.special_tokens))
+    if model == "bert":
+        return MaskedTokens(tokenizer.vocab_size, ids["[MASK]"], ids["[CLS]"], ids["[SEP]"], special)
+    if model == "t5":
+        return Spans(tuple(ids[token] for token in SENTINELS), ids["</s>"], ids["<pad>"])
+    return NextToken(end_of_text)

@@ -1,0 +1,197 @@
+"""Llama, BERT and T5 are trained by the same trainer, each with its own objective."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from command_line import run
+
+from minigpt import Tokenizer, load_model, load_tokenizer
+from minigpt.loss import masked_loss, sequence_loss
+from minigpt.models import MODELS
+from minigpt.train import NextToken, TrainConfig, accumulate, evaluate, train
+from minigpt.train.recipes import RECIPES, SPECIAL_TOKENS, ids_of, objective_of, with_frame
+
+FAMILIES = ["llama", "bert", "t5"]
+EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
+TEXT = "Return the length of the list. If the array is sorted, return the item. The quick brown fox. " * 12
+QUICK = TrainConfig(steps=8, batch_size=4, context=24, warmup_steps=2, evaluate_every=2, autocast=False)
+
+
+def made(family, dtype=torch.float64):
+    """(model, tokenizer, objective, tokens) of a small recipe."""
+    tokenizer = Tokenizer.train([TEXT], 330, list(SPECIAL_TOKENS[family]))
+    size = RECIPES[f"smoke-{family}"].size | {"vocab_size": tokenizer.vocab_size} | ids_of(tokenizer, family)
+    torch.manual_seed(0)
+    model = MODELS[family][0](MODELS[family][1](**size)).to(dtype)
+    return model, tokenizer, objective_of(family, tokenizer), np.array(tokenizer.encode(TEXT))
+
+
+def batch(objective, tokens, n=6):
+    length = objective.row_length(24)
+    rows = torch.from_numpy(np.stack([tokens[start : start + length] for start in range(n)]))
+    return objective.examples(rows, step=3, seed=5)
+
+
+@EACH_FAMILY
+def test_the_loss_falls_and_the_run_is_a_function_of_its_config(family):
+    histories = []
+    for _ in range(2):
+        model, _, objective, tokens = made(family, torch.float32)
+        config = dataclasses.replace(QUICK, steps=60, evaluate_every=30, learning_rate=5e-3)
+        before = evaluate(model, tokens, 24, objective=objective)
+        history = train(model, tokens, tokens, config, objective=objective)
+        assert history[-1].held_out_loss < before - 0.5
+        assert history[-1].held_out_loss == evaluate(model, tokens, 24, objective=objective)
+        histories.append([record.held_out_loss for record in history])
+    assert histories[0] == histories[1]
+
+
+@EACH_FAMILY
+def test_the_loss_is_that_of_the_logits(family):
+    model, _, objective, tokens = made(family)
+    examples = batch(objective, tokens)
+    loss = objective.loss_of(model)(**examples.inputs, labels=examples.labels)
+    if family == "bert":
+        expected = masked_loss(model(examples.inputs["tokens"]), examples.labels)
+    elif family == "t5":
+        expected = sequence_loss(model(**examples.inputs), examples.labels)
+    else:
+        logits = model(examples.inputs["tokens"])[:, :-1].flatten(0, 1)
+        expected = torch.nn.functional.cross_entropy(logits, examples.labels[:, 1:].flatten())
+    assert loss.allclose(expected, atol=1e-12)
+    assert list(objective.loss_of(model).state_dict()) == [f"model.{name}" for name in model.state_dict()]
+
+
+@EACH_FAMILY
+@pytest.mark.parametrize("micro_batch_size", [1, 4])
+def test_parts_of_a_batch_add_up_to_the_whole(family, micro_batch_size):
+    model, _, objective, tokens = made(family)
+    examples, gradients = batch(objective, tokens), []
+    for size in (None, micro_batch_size):
+        model.zero_grad()
+        config = dataclasses.replace(QUICK, micro_batch_size=size)
+        loss = accumulate(objective.loss_of(model), examples, config)
+        gradients.append((loss, [p.grad.clone() for p in model.parameters()]))
+    assert gradients[0][0].allclose(gradients[1][0], atol=1e-12)
+    for whole, parts in zip(gradients[0][1], gradients[1][1], strict=True):
+        assert whole.allclose(parts, atol=1e-12)
+
+
+@EACH_FAMILY
+def test_what_bert_and_t5_read_does_not_hold_the_answer(family):
+    _, tokenizer, objective, tokens = made(family)
+    examples = batch(objective, tokens)
+    labels, special = examples.labels, {tokenizer.vocabulary[token.content] for token in tokenizer.special_tokens}
+    if family == "bert":
+        read, chosen = examples.inputs["tokens"], labels != -100
+        assert (read[chosen] == tokenizer.vocabulary["[MASK]"]).float().mean() > 0.5
+        assert (read[:, 0] == tokenizer.vocabulary["[CLS]"]).all()
+        assert (read[:, -1] == tokenizer.vocabulary["[SEP]"]).all()
+        assert examples.n_targets == chosen.sum() and not set(labels[chosen].tolist()) & special
+    elif family == "t5":
+        source, inputs = examples.inputs["source"], examples.inputs["tokens"]
+        assert (inputs[:, 0] == tokenizer.vocabulary["<pad>"]).all() and torch.equal(inputs[:, 1:], labels[:, :-1])
+        assert source.size(1) + labels.size(1) == 24 + 2 * round(round(0.15 * 24) / 3) + 2
+    else:
+        assert objective == NextToken()
+
+
+@EACH_FAMILY
+def test_stopped_and_resumed_it_ends_with_the_same_bits(family, tmp_path):
+    model, _, objective, tokens = made(family, torch.float32)
+    train(model, tokens, tokens, QUICK, objective=objective)
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    class Enough(Exception):
+        pass
+
+    def stop(history):
+        if history[-1].step == 4:
+            raise Enough
+
+    model, _, objective, tokens = made(family, torch.float32)
+    with pytest.raises(Enough):
+        train(model, tokens, tokens, QUICK, tmp_path, stop, objective=objective)
+    model, _, objective, tokens = made(family, torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():  # what was there before counts for nothing
+            parameter.zero_()
+    history = train(model, tokens, tokens, QUICK, tmp_path, objective=objective, resume=True)
+    assert history[-1].step == 8
+    assert all(torch.equal(expected[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_run_is_not_resumed_with_another_objective(tmp_path):
+    model, _, objective, tokens = made("bert", torch.float32)
+    train(model, tokens, tokens, dataclasses.replace(QUICK, steps=2), tmp_path, objective=objective)
+    other = dataclasses.replace(objective, mask_id=5)
+    with pytest.raises(ValueError, match="was made with the objective MaskedTokens"):
+        train(model, tokens, tokens, QUICK, tmp_path, objective=other, resume=True)
+
+
+@EACH_FAMILY
+def test_a_framed_tokenizer_is_saved_and_is_the_same_to_transformers(family, tmp_path):
+    from transformers import AutoTokenizer
+
+    _, tokenizer, _, _ = made(family)
+    framed = with_frame(tokenizer, family)
+    framed.save(tmp_path)
+    again, theirs = load_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    text = "Return the [MASK] of <extra_id_0>, 中文"
+    assert again.encode(text) == framed.encode(text) == theirs(text)["input_ids"]
+    assert again.names.items() >= framed.names.items() and type(again) is Tokenizer
+    if family == "bert":
+        assert theirs.mask_token == again.mask_token == "[MASK]" and again.mask_id == theirs.mask_token_id
+        assert framed.encode("a")[0] == framed.cls_id and framed.encode("a")[-1] == framed.sep_id
+    if family == "t5":
+        assert framed.encode("a")[-1] == framed.eos_id == theirs.eos_token_id
+
+
+@EACH_FAMILY
+def test_the_command_trains_resumes_and_trains_further(family, tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join([TEXT] * 4), encoding="utf-8")
+    out, tuned = tmp_path / "out", tmp_path / "tuned"
+    few = ("--set", "context=24", "batch_size=4", "warmup_steps=2", "evaluate_every=2", "--steps", "4")
+    common = ("train", "--text", str(text), "--device", "cpu")
+    code, said, _ = run(capsys, *common, "--recipe", "smoke", "--model", family, "--out", str(out), *few)
+    assert code == 0 and "held out:" in said
+    assert json.loads((out / "run.json").read_text())["model_type"] == family
+    model = load_model(out)
+    assert isinstance(model, MODELS[family][0])
+    assert (out / "samples.txt").read_text(encoding="utf-8").count("--- step") == 2
+    assert "no sample" not in (out / "samples.txt").read_text(encoding="utf-8")
+    code, said, _ = run(capsys, "train", "--resume", "--out", str(out), "--device", "cpu")
+    assert code == 0 and "held out:" in said
+    code, said, _ = run(capsys, *common, "--init", str(out), "--out", str(tuned), *few)
+    assert code == 0 and load_model(tuned).config == model.config
+    assert load_tokenizer(tuned).encode("Return the list") == load_tokenizer(out).encode("Return the list")
+    assert any((a != b).any() for a, b in zip(model.parameters(), load_model(tuned).parameters(), strict=True))
+
+
+REFUSED = [
+    (
+        ["--recipe", "gpt2-124m", "--model", "bert"],
+        "there is no recipe gpt2-124m for --model bert; take --recipe smoke-bert",
+    ),
+    (["--recipe", "smoke", "--model", "bert", "--set", "end_of_text=0"], "and this is a bert"),
+    (["--recipe", "smoke", "--model", "t5", "--baselines"], "a t5 predicts others"),
+    (["--recipe", "smoke", "--model", "llama", "--set", "n_layer=2"], "--set n_layer=2: expected NAME=VALUE"),
+    (
+        ["--recipe", "smoke", "--model", "bert", "--set", "context=65"],
+        "longer than the model's max_position_embeddings=64",
+    ),
+    (["--init", "tiny", "--model", "bert"], "--init tiny is a gpt2; leave out --model bert"),
+]
+
+
+@pytest.mark.parametrize("arguments, words", REFUSED)
+def test_what_cannot_be_trained_is_refused_before_any_work(arguments, words, tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT, encoding="utf-8")
+    out = tmp_path / "out"
+    code, _, err = run(capsys, "train", "--text", str(text), "--out", str(out), "--device", "cpu", *arguments)
+    assert code == 2 and words in err and err.count("\n") == 1 and not out.exists()
