@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2018): every token looks at all of its text, before it and after it.
 
     tokens (B, T) -> token + position + type embedding -> norm -> num_hidden_layers blocks -> hidden states (B, T, C)
-                  -> masked-token head -> logits (B, T, V): which token belongs into a gap
+                  -> masked-token head -> logits (B, T, V): which token fits into a gap
                   -> pooler -> (B, C) -> sentence head -> (B, 2): does the second text follow the first
 
 | part             | GPT-2                    | BERT                                     | Devlin et al. 2018, section |

@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from .._checks import flag, integer, token_ids
 from .characters import whole_characters
-from .files import file_contents, read_tokenizer
+from .files import read_tokenizer
 from .folders import write_files
 from .learning import learn_merges
 from .specials import END_OF_TEXT, NAMED, NamedTokens, SpecialToken, split_at
 from .words import DIGIT, WORDS, cut, word_pattern
+from .writing import file_contents
 
 # (left id, right id) -> (rank, id of the two as one token)
 Merges = dict[tuple[int, int], tuple[int, int]]

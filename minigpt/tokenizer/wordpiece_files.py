@@ -8,9 +8,10 @@ import regex
 
 from .._files import read_text
 from .configs import AS_WRITTEN, BERT, USUAL, read_tokenizer_config
-from .files import NotByHand, added_json, obey_config, read_added, read_parts_of_whole, steps, template, template_json
+from .files import NotByHand, obey_config, read_added, read_parts_of_whole, steps, template
 from .folders import CONFIG, LINES, WHOLE
 from .specials import NAMED
+from .writing import added_json, template_json
 
 DECODER = {"type": "WordPiece", "prefix": "##", "cleanup": True}
 MAX_WORD = 100  # of BertTokenizer
