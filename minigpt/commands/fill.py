@@ -42,6 +42,6 @@ def run(options) -> int:
     for number, gap in enumerate(found, start=1):
         print(f"gap {number} of {len(found)}")
         for piece, probability in gap["likely"]:
-            print(f"  {probability:7.2%}  {piece}")
+            print(f"  {probability:7.2%}  {piece!r}")  # a line break is a token, too
     print(text)
     return 0
