@@ -6,6 +6,7 @@ Hugging Face computes is computed once. Each check names the test of the suite t
 
 import importlib
 import itertools
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -1099,6 +1100,59 @@ def _():
     baselines = importlib.import_module("minigpt.train.baselines")
     tokens = np.array([0, 1, 2, 0, 1, 3, 9])
     assert np.isfinite(baselines.kneser_ney_nll(tokens, np.array([0, 9, 9, 9]), 10, 2)).all()
+    tokens = np.array([1, 2, 3] * 3 + [4] * 9 + [2, 5, 2, 6, 7, 2, 0, 5, 2, 1])  # after 7, 2 a 0; after others 3
+    likeliest = [
+        max(range(10), key=lambda word: -baselines.kneser_ney_nll(tokens, np.array([*history, word]), 10, 3)[-1])
+        for history in ([1, 2], [7, 2], [8, 2], [8, 9])
+    ]
+    held_out = np.array([1, 2, 0, 7, 2, 0, 8, 2, 0, 8, 9, 0])
+    assert baselines.kneser_ney_guesses(tokens, held_out, [2, 5, 8, 11], 10, 3).tolist() == likeliest
+
+
+@check("held-out figures", "train.held_out", "test_held_out.py::test_a_t5_is_asked_for_each_token_of_a_span")
+def _():
+    minigpt, train = (importlib.import_module(name) for name in ("minigpt", "minigpt.train"))
+    held_out = importlib.import_module("minigpt.train.held_out")
+    torch.manual_seed(0)
+    text = np.arange(4, 44)
+    size = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    bert = minigpt.Bert(minigpt.BertConfig(vocab_size=60, max_position_embeddings=22, **size)).eval()
+    asked = train.MaskedTokens(60, mask_id=3, begin_id=1, end_id=2, special_ids=(0, 1, 2, 3))
+    labels = asked.examples(torch.from_numpy(text.reshape(2, 20)), 0, 0).labels
+    assert text[held_out.masked_guesses(bert, text, 22, asked).places].tolist() == labels[labels != -100].tolist()
+
+    size = dict(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    t5 = minigpt.T5(minigpt.T5Config(vocab_size=60, **size)).eval()
+    asked = train.Spans(sentinels=(59, 58, 57, 56), end_id=1, start_id=0)
+    losses = held_out.span_losses(t5, text, 20, asked)
+    examples = asked.examples(torch.from_numpy(text.reshape(2, 20)), 0, 0)
+    p = t5(**examples.inputs).log_softmax(dim=-1).gather(2, examples.labels[..., None])[..., 0]
+    close(losses.nats, -p.mean(), 1e-5)
+    close(losses.nats_in_spans, -p[(examples.labels > 3) & (examples.labels < 50)].mean(), 1e-5)
+    with held_out.cross_attention_cut(t5):
+        sources = torch.arange(4, 14)[None], torch.arange(20, 30)[None]
+        assert torch.equal(*(t5(source, torch.arange(5)[None]) for source in sources))
+
+
+@check("poems", "data.tang_poems tokenizer.bpe", "test_tang_poems.py::test_the_form_is_told")
+def _():
+    poems = importlib.import_module("minigpt.data.tang_poems")
+    five, seven = "床前明月光，疑是地上霜。", "朝辞白帝彩云间，千里江陵一日还。"
+    forms = [poems.keeps_form(poems.Poem("题", "某", lines)) for lines in [(five, five), (seven, seven), (five, seven)]]
+    assert forms == [True, True, False]
+    assert all(poems.is_held_out(poems.Poem(title, "钱起", (five,))) for title in "一二三四五")
+    learned = importlib.import_module("minigpt").Tokenizer.train([five * 9 + seven], 400, within="characters")
+    assert len(learned.encode(five)) == len(five)
+
+
+@check("file dtype", "checkpoints.save", "test_checkpoint.py::test_a_file_may_have_another_dtype_than_the_model")
+def _():
+    minigpt = importlib.import_module("minigpt")
+    torch.manual_seed(0)
+    model = minigpt.GPT2(minigpt.GPT2Config(vocab_size=11, n_positions=8, n_embd=4, n_layer=1, n_head=2))
+    with tempfile.TemporaryDirectory() as folder:
+        minigpt.save_model(model, folder, file_dtype=torch.float16)
+        assert json.loads(Path(folder, "config.json").read_text())["dtype"] == "float32"
 
 
 @check("a changed head", "fast.unmodified", "test_gpt2.py::test_a_changed_head_counts_everywhere")

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from minigpt.train.baselines import kneser_ney_nll, primed_lzma_bytes
+from minigpt.train.baselines import kneser_ney_guesses, kneser_ney_nll, primed_lzma_bytes, unigram
 
 
 def by_dictionary(tokens, vocab_size, order):
@@ -51,6 +51,35 @@ def test_kneser_ney_is_its_formula(order):
     for t, loss in enumerate(nll):
         history = tuple(held_out[max(0, t - order + 1) : t].tolist())
         assert loss == pytest.approx(-math.log(p(int(held_out[t]), history)), abs=1e-12), t
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+def test_its_guess_is_the_likeliest_token(order):
+    rng = np.random.default_rng(10 + order)
+    tokens = rng.choice(6, 300, p=[0.4, 0.25, 0.15, 0.1, 0.07, 0.03])
+    held_out = np.concatenate([rng.integers(0, 7, 40), tokens[50:80]])
+    places = rng.permutation(len(held_out))[:50]
+    guesses, p = kneser_ney_guesses(tokens, held_out, places, 7, order), by_dictionary(tokens.tolist(), 7, order)
+    for place, guess in zip(places, guesses, strict=True):
+        history = tuple(held_out[max(0, place - order + 1) : place].tolist())
+        likelihoods = [p(word, history) for word in range(7)]
+        assert likelihoods[guess] == pytest.approx(max(likelihoods), abs=1e-12), place
+    assert len(set(guesses.tolist())) > (order > 1)  # with a history they differ
+
+
+def test_a_place_outside_the_text_is_refused():
+    tokens = np.arange(10) % 3
+    assert kneser_ney_guesses(tokens, tokens, [], 3).shape == (0,)
+    with pytest.raises(ValueError, match="places has 10, and held_out has 10 tokens"):
+        kneser_ney_guesses(tokens, tokens, [0, 10], 3)
+    with pytest.raises(ValueError, match="places has -1"):
+        kneser_ney_guesses(tokens, tokens, [0, -1], 3)
+
+
+def test_the_unigram_counts_each_token_once_more():
+    assert unigram(np.array([1, 1, 2]), 4).tolist() == [1 / 7, 3 / 7, 2 / 7, 1 / 7]
+    with pytest.raises(ValueError, match="tokens"):
+        unigram(np.array([], dtype=np.int64), 4)
 
 
 def test_probabilities_add_up_to_one():

@@ -13,6 +13,7 @@ import textwrap
 
 import pytest
 import torch
+import transformers
 from oracle import hugging_face, pair, random_config
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -238,6 +239,33 @@ def test_a_model_with_nan_is_not_saved_over_a_good_one(ours, folder):
     with pytest.raises(ValueError, match="blocks.0.mlp.up.weight holds nan"):
         save_model(ours, folder)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_file_may_have_another_dtype_than_the_model(dtype, ours, folder):
+    save_model(ours, folder, file_dtype=dtype)
+    assert {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()} == {dtype}
+    rounded = {name: tensor.to(dtype).float() for name, tensor in ours.state_dict().items()}
+    ours.load_state_dict(rounded)
+    assert same_model(load_model(folder), ours)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)  # by config.json's dtype
+    assert theirs.dtype == torch.float32
+    tokens = torch.arange(8)[None]
+    with torch.no_grad():
+        assert torch.allclose(ours(tokens), theirs(tokens).logits, atol=1e-4)
+
+
+def test_a_weight_too_large_for_the_file_is_refused(ours, folder):
+    with torch.no_grad():
+        ours.blocks[1].mlp.up.weight[0, 0] = 1e5
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(ValueError, match=r"blocks.1.mlp.up.weight holds nan or inf as torch.float16"):
+        save_model(ours, folder, file_dtype=torch.float16)
+    for wrong in (torch.int8, "float16", 16):
+        with pytest.raises(ValueError, match="file_dtype must be a floating point dtype"):
+            save_model(ours, folder, file_dtype=wrong)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    save_model(ours, folder, file_dtype=torch.bfloat16)
 
 
 def test_single_byte_mutations_never_give_a_wrong_model(ours, folder, full):

@@ -150,6 +150,31 @@ def test_training_equals_hugging_faces_trainer(vocab_size, tmp_path):
     assert ours.vocabulary == expected.vocabulary  # the end of text, which the files lack, gets the next id
 
 
+def test_within_characters_each_character_becomes_a_token_and_nothing_longer(tmp_path):
+    from transformers import AutoTokenizer
+
+    text = "床前明月光，疑是地上霜。举头望明月，低头思故乡。\ncafé 𪎊𪎊\n"
+    learned = Tokenizer.train([text], 5000, within="characters")
+    assert learned.pieces(learned.encode(text)) == list(text)
+    longest = max(learned.pieces(range(256, learned.vocab_size - 1)), key=len)
+    assert len(longest) == 1 or longest.startswith("<")  # a character, or its first bytes
+    learned.save(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    for other in (text, "霜床 new 字\n", "明月" * 30):
+        assert theirs(other)["input_ids"] == learned.encode(other) and learned.decode(learned.encode(other)) == other
+
+
+def test_within_characters_the_commonest_come_first_where_there_is_not_room_for_all():
+    learned = Tokenizer.train(["月月月月霜霜霜光光乡"], 256 + 4 + 1, within="characters")
+    lengths = [len(learned.encode(character)) for character in "月霜光乡"]
+    assert lengths[0] == 1 and lengths == sorted(lengths) and lengths[-1] > 1
+
+
+def test_training_within_something_else_is_refused():
+    with pytest.raises(ValueError, match="within must be one of words, characters; got 'sentences'"):
+        Tokenizer.train(["a"], 300, within="sentences")
+
+
 def test_training_stops_when_nothing_is_left_to_merge():
     learned = Tokenizer.train(["abab"], 1000)
     assert learned.merges == [("a", "b"), ("ab", "ab")] and learned.vocab_size == 259

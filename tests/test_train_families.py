@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from command_line import run
+from safetensors.torch import load_file
 
 from minigpt import Tokenizer, load_model, load_tokenizer
 from minigpt.loss import masked_loss, sequence_loss
@@ -150,12 +152,32 @@ def test_a_framed_tokenizer_is_saved_and_is_the_same_to_transformers(family, tmp
         assert framed.encode("a")[-1] == framed.eos_id == theirs.eos_token_id
 
 
+KNESER_NEY = r"^Kneser-Ney from the left, five tokens: [\d.]+ nats"
+REPORT = {
+    "llama": [
+        r"(?m)^held out: [\d.]+ perplexity, [\d.]+ bits per byte, [\d.]+ per character$",
+        "(?m)^Kneser-Ney, five",
+    ],
+    "bert": [
+        r"(?m)^held out: [\d.]+ nats a masked token, [\d.]+% of \d+ guessed$",
+        r"(?m)^the commonest token: [\d.]+ nats, [\d.]+% of \d+$",
+        rf"(?m){KNESER_NEY}, [\d.]+% of \d+$",
+    ],
+    "t5": [
+        r"(?m)^held out: [\d.]+ nats a predicted token, [\d.]+ nats a token of a span$",
+        r"(?m)^cross attention cut: [\d.]+ nats a predicted token, [\d.]+ nats a token of a span$",
+        rf"(?m){KNESER_NEY} a token of a span$",
+    ],
+}
+
+
 @EACH_FAMILY
 def test_the_command_trains_resumes_and_trains_further(family, tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text("\n".join([TEXT] * 4), encoding="utf-8")
     out, tuned = tmp_path / "out", tmp_path / "tuned"
     few = ("--set", "context=24", "batch_size=4", "warmup_steps=2", "evaluate_every=2", "--steps", "4")
+    few += ("--file-dtype", "float16")
     common = ("train", "--text", str(text), "--device", "cpu")
     code, said, _ = run(capsys, *common, "--recipe", "smoke", "--model", family, "--out", str(out), *few)
     assert code == 0 and "held out:" in said
@@ -164,8 +186,12 @@ def test_the_command_trains_resumes_and_trains_further(family, tmp_path, capsys)
     assert isinstance(model, MODELS[family][0])
     assert (out / "samples.txt").read_text(encoding="utf-8").count("--- step") == 2
     assert "no sample" not in (out / "samples.txt").read_text(encoding="utf-8")
-    code, said, _ = run(capsys, "train", "--resume", "--out", str(out), "--device", "cpu")
-    assert code == 0 and "held out:" in said
+    assert json.loads((out / "config.json").read_text())["dtype"] == "float32"
+    assert load_file(out / "model.safetensors").popitem()[1].dtype == torch.float16
+    code, said, _ = run(capsys, "train", "--resume", "--out", str(out), "--device", "cpu", "--baselines")
+    assert code == 0
+    for words in REPORT[family]:
+        assert re.search(words, said), said
     code, said, _ = run(capsys, *common, "--init", str(out), "--out", str(tuned), *few)
     assert code == 0 and load_model(tuned).config == model.config
     assert load_tokenizer(tuned).encode("Return the list") == load_tokenizer(out).encode("Return the list")
@@ -178,7 +204,6 @@ REFUSED = [
         "there is no recipe gpt2-124m for --model bert; take --recipe smoke-bert",
     ),
     (["--recipe", "smoke", "--model", "bert", "--set", "end_of_text=0"], "and this is a bert"),
-    (["--recipe", "smoke", "--model", "t5", "--baselines"], "a t5 predicts others"),
     (["--recipe", "smoke", "--model", "llama", "--set", "n_layer=2"], "--set n_layer=2: expected NAME=VALUE"),
     (
         ["--recipe", "smoke", "--model", "bert", "--set", "context=65"],

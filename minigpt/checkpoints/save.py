@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from .._files import read_json
@@ -14,22 +15,32 @@ from .translate import all_finite, to_hugging_face
 
 
 def save_model(
-    model: nn.Module, directory: str | Path, tokenizer: Tokenizer | WordPiece | LibraryTokenizer | None = None
+    model: nn.Module,
+    directory: str | Path,
+    tokenizer: Tokenizer | WordPiece | LibraryTokenizer | None = None,
+    *,
+    file_dtype: torch.dtype | None = None,
 ) -> None:
     """Write config.json and model.safetensors, and a tokenizer's files, that `load_model` and transformers load.
 
+    file_dtype is the tensors' dtype on disk (None = the model's). float16 halves a file of float32, and config.json
+    still names the model's own dtype, in which transformers will load it.
     What lies in the folder and says otherwise is taken away: another tokenizer's files where a tokenizer is given, a
     generation_config.json with other ids. A save that fails or is killed leaves the checkpoint that was there. Raises
-    ValueError for a model with a nan or inf in its weights, which could not be loaded again, and for a tokenizer with
-    more ids than the model's vocabulary; OSError when the disk refuses.
+    ValueError for a model with a nan or inf in its weights or a weight too large for file_dtype, which could not be
+    loaded again, for a file_dtype that is not floating point, and for a tokenizer with more ids than the model's
+    vocabulary; OSError when the disk refuses.
     """
     config, directory = model.config, Path(directory)
     if tokenizer is not None and tokenizer.vocab_size > config.vocab_size:
         ids = f"{tokenizer.vocab_size} ids"
         raise ValueError(f"the tokenizer has {ids}, the model's vocabulary only vocab_size={config.vocab_size}")
+    if file_dtype is not None and not (isinstance(file_dtype, torch.dtype) and file_dtype.is_floating_point):
+        raise ValueError(f"file_dtype must be a floating point dtype such as torch.float16, got {file_dtype}")
     for name, parameter in model.named_parameters():
-        if not all_finite(parameter):
-            raise ValueError(f"{name} holds nan or inf: a checkpoint of it could not be loaded again")
+        if not all_finite(parameter if file_dtype is None else parameter.to(file_dtype)):
+            where = "" if file_dtype is None else f" as {file_dtype}"
+            raise ValueError(f"{name} holds nan or inf{where}: a checkpoint of it could not be loaded again")
     companions = {
         CONFIG_FILE: (json.dumps(config_json(config, next(model.parameters()).dtype), indent=2) + "\n").encode()
     }
@@ -38,6 +49,8 @@ def save_model(
     if (directory / GENERATION_FILE).is_file() and _says_otherwise(directory / GENERATION_FILE, config):
         companions[GENERATION_FILE] = None
     tensors = to_hugging_face(model.state_dict(), NAMES[model_type(config)], config)
+    if file_dtype is not None:
+        tensors = {name: tensor.to(file_dtype) for name, tensor in tensors.items()}
     write_checkpoint(directory, tensors, settings(config), companions)
 
 

@@ -2,26 +2,24 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from .._checks import integer
+from .._checks import choice, integer
 from .._files import read_json, write_whole
 from ..checkpoints import load_model, load_tokenizer, save_model
 from ..data import encode_documents, read_token_file, write_token_file
 from ..generation import fill_mask, generate
 from ..models import MODELS
-from ..perplexity import score
 from ..plots import plot_losses
 from ..tokenizer import Tokenizer
-from ..train import RECIPES, NextToken, Record, TrainConfig, evaluate, induction_gap, steps_on_disk, train
-from ..train.baselines import kneser_ney_nll, primed_lzma_bytes
+from ..train import RECIPES, Record, TrainConfig, steps_on_disk, train
 from ..train.processes import Group, local_device, process_group
 from ..train.recipes import SPECIAL_TOKENS, ids_of, objective_of, with_frame
 from .options import add_device, device_of, not_empty, seed, unwritable
+from .train_report import TOKEN_FILES, print_baselines, print_figures
 from .train_settings import (
     RUN_FILE,
     check_folder,
@@ -35,9 +33,9 @@ from .train_settings import (
     texts_of,
 )
 
-NAME, HELP = "train", "Train a tokenizer and a model on your own text"
+FILE_DTYPES = ("float32", "float16", "bfloat16")
 
-TOKEN_FILES = ("train.npy", "held_out.npy")
+NAME, HELP = "train", "Train a tokenizer and a model on your own text"
 
 
 def add(parser) -> None:
@@ -47,7 +45,7 @@ def add(parser) -> None:
         nargs="+",
         type=not_empty,
         metavar="FILE",
-        help="texts in UTF-8, in any language (default: the documentation installed here)",
+        help="texts in UTF-8, in any language (default: the recipe's, mostly the documentation installed here)",
     )
     parser.add_argument(
         "--recipe", choices=list(RECIPES), help="size of the model and length of the training (default tiny)"
@@ -55,6 +53,11 @@ def add(parser) -> None:
     parser.add_argument("--model", choices=list(MODELS), help="the family (default gpt2): RECIPE-MODEL is the recipe")
     parser.add_argument("--init", type=not_empty, metavar="SOURCE", help="train this model further, with its tokenizer")
     parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, from its newest snapshot")
+    parser.add_argument(
+        "--file-dtype",
+        choices=FILE_DTYPES,
+        help="of the weights on disk (default float32); they are trained, and loaded, in float32",
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="train for N steps instead of the recipe's")
     parser.add_argument("--seed", type=seed, metavar="SEED", help="of weights and batches (default 0)")
     fields = [field.name for field in (*dataclasses.fields(TrainConfig), *dataclasses.fields(MODELS["gpt2"][1]))]
@@ -81,16 +84,12 @@ def run(options) -> int:
         elif group.writes:
             prepare(options, directory)
         group.wait()
-        code = train_in(directory, device, group, options.resume)
-        if options.baselines and group.writes:
-            print_baselines(directory)
-        return code
+        return train_in(directory, device, group, options.resume, options.baselines)
 
 
 def check_resumable(options, directory: Path) -> None:
-    given = [
-        name for name in ("text", "recipe", "model", "init", "steps", "seed") if getattr(options, name) is not None
-    ]
+    names = ("text", "recipe", "model", "init", "steps", "seed", "file_dtype")
+    given = [name.replace("_", "-") for name in names if getattr(options, name) is not None]
     if given or options.set:
         raise ValueError(f"--resume goes on with the run as it was; leave out --{given[0] if given else 'set'}")
     if not (directory / RUN_FILE).is_file():
@@ -101,6 +100,7 @@ def check_resumable(options, directory: Path) -> None:
         config_class_of(run)(**run["model"])
         n_bytes = integer("held_out_bytes", run["held_out_bytes"], 0)
         not_empty(run["init"] or "nothing")
+        choice("file_dtype", run.get("file_dtype", FILE_DTYPES[0]), FILE_DTYPES)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{directory / RUN_FILE} is damaged: {type(error).__name__} {error}") from None
     if n_bytes < 1:
@@ -125,7 +125,9 @@ def prepare(options, directory: Path) -> None:
                 f"--init {options.init}: the tokenizer has {tokenizer.vocab_size} ids, the model {model.vocab_size}"
             )
     else:
-        tokenizer = Tokenizer.train(training, size["vocab_size"], list(SPECIAL_TOKENS[recipe.model]))
+        tokenizer = Tokenizer.train(
+            training, size["vocab_size"], list(SPECIAL_TOKENS[recipe.model]), within=recipe.tokens_within
+        )
         size |= {"vocab_size": tokenizer.vocab_size} | ids_of(tokenizer, recipe.model)
     name, limit = longest_row(MODELS[recipe.model][1](**size))
     if limit is not None and config.context > limit:
@@ -145,12 +147,14 @@ def prepare(options, directory: Path) -> None:
         "model": size,
         "config": dataclasses.asdict(config),
         "init": options.init,
+        "file_dtype": options.file_dtype or FILE_DTYPES[0],
         "held_out_bytes": sum(len(text.encode()) for text in held_out),
+        "held_out_characters": sum(map(len, held_out)),
     }
     write_whole(directory / RUN_FILE, (json.dumps(run, indent=2) + "\n").encode())
 
 
-def train_in(directory: Path, device: torch.device, group: Group, resume: bool) -> int:
+def train_in(directory: Path, device: torch.device, group: Group, resume: bool, baselines: bool) -> int:
     """Train what RUN_FILE describes, and write the model, samples, the loss curve and figures beside it."""
     run = read_json(directory / RUN_FILE)
     config = TrainConfig(**run["config"] | {"betas": tuple(run["config"]["betas"])})
@@ -169,23 +173,16 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool) 
         print(f"{n_parameters:,} parameters; Ctrl-C ends early and saves, --resume goes on")
 
     def keep(history: list[Record]) -> None:
-        save_model(model, directory, tokenizer)
+        save_model(model, directory, tokenizer, file_dtype=getattr(torch, run.get("file_dtype", FILE_DTYPES[0])))
         plot_losses(history).savefig(directory / "loss.png", dpi=120)
         with open(directory / "samples.txt", "a", encoding="utf-8") as file:
             file.write(f"--- step {history[-1].step}\n{sample(model, tokenizer, held_out, config.seed)}\n\n")
 
     history = train(model, tokens, held_out, config, directory, keep, objective=objective, resume=resume, group=group)
-    if group.writes and not isinstance(objective, NextToken):
-        loss = evaluate(model, held_out, config.context, objective=objective)
-        print(f"held out: {loss:.4f} nats a predicted token, perplexity {math.exp(loss):.2f}")
-    elif group.writes:
-        scores = score(model, held_out.astype(np.int64), min(config.context, model.max_tokens))
-        bits = scores.bits_per_byte(run["held_out_bytes"])
-        print(f"held out: {scores.perplexity:.2f} perplexity, {bits:.4f} bits per byte")
-        if config.context >= 4:  # a shorter row has no two halves
-            gap = induction_gap(model, tokenizer.vocab_size, length=config.context // 2)
-            print(f"induction gap {gap:.3f} nats")
     if group.writes:
+        print_figures(model, tokenizer, objective, held_out, config.context, run)
+        if baselines:
+            print_baselines(directory, objective, config)
         print(f"model, tokenizer, metrics.csv, loss.png, samples.txt and snapshots are in {directory}")
     return 0 if history and history[-1].step == config.steps else 130
 
@@ -216,13 +213,3 @@ def sample_of_gap(model, tokenizer: Tokenizer, tokens: list[int]) -> str:
         for piece, p in zip(tokenizer.pieces(t for t, _ in gap.likely), [p for _, p in gap.likely], strict=True)
     )
     return f"{tokenizer.decode(ids)}\n{likely}"
-
-
-def print_baselines(directory: Path) -> None:
-    """Bits per byte of the held-out text without any network: to be beaten."""
-    run, tokenizer = read_json(directory / RUN_FILE), Tokenizer.load(directory)
-    tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
-    nats = kneser_ney_nll(tokens, held_out, tokenizer.vocab_size).sum()
-    print(f"Kneser-Ney, five tokens: {nats / math.log(2) / run['held_out_bytes']:.4f} bits per byte")
-    texts = [[tokenizer.decode(part.tolist())] for part in (tokens, held_out)]
-    print(f"lzma after the training text: {8 * primed_lzma_bytes(*texts) / run['held_out_bytes']:.4f} bits per byte")

@@ -13,7 +13,7 @@ from .._files import read_text
 from ..checkpoints import find_checkpoint
 from ..checkpoints.configs import model_type, read_config
 from ..checkpoints.files import CONFIG_FILE, WEIGHTS_LAYOUTS
-from ..data import documentation_corpus, hold_out_tails
+from ..data import hold_out_tails
 from ..models import MODELS
 from ..tokenizer import END_OF_TEXT, Tokenizer
 from ..train import RECIPES, TrainConfig
@@ -33,7 +33,7 @@ def recipe_of(options) -> Recipe:
     if model in (None, RECIPES[name].model):
         return RECIPES[name]
     if options.init:  # it brings its own size
-        return dataclasses.replace(RECIPES[name], model=model)
+        return dataclasses.replace(RECIPES.get(f"{name}-{model}", RECIPES[name]), model=model)
     if f"{name}-{model}" not in RECIPES:
         there = ", ".join(key for key, recipe in RECIPES.items() if recipe.model == model)
         raise ValueError(f"there is no recipe {name} for --model {model}; take --recipe {there}")
@@ -88,8 +88,6 @@ def settings_of(options, recipe) -> tuple[TrainConfig, dict, int | str | None]:
     end_of_text = changes.pop("end_of_text", None)
     if end_of_text is not None and recipe.model in ("bert", "t5"):
         raise ValueError(f"--set end_of_text packs documents for a model of next tokens, and this is a {recipe.model}")
-    if options.baselines and recipe.model in ("bert", "t5"):
-        raise ValueError(f"--baselines guess the next token, and a {recipe.model} predicts others")
     config = dataclasses.replace(recipe.config, **{name: value for name, value in changes.items() if name in own})
     size = {"vocab_size": recipe.vocab_size} | recipe.size
     size |= {name: value for name, value in changes.items() if name not in own}
@@ -122,11 +120,10 @@ def check_folder(directory: Path) -> None:
 
 
 def texts_of(options, recipe) -> tuple[list[str], list[str]]:
-    """(training, held-out) texts: of the files, or of the documentation installed here."""
+    """(training, held-out) texts: of the files, or of the recipe's own corpus."""
     if options.text:
         return hold_out_tails([read_text(file) for file in options.text])
-    corpus = documentation_corpus()
-    return tuple([document.text for document in part[:: recipe.one_document_in]] for part in corpus)
+    return tuple([document.text for document in part[:: recipe.one_document_in]] for part in recipe.corpus())
 
 
 def check_sizes(tokens, held_out, config: TrainConfig, options, n_characters: int) -> None:
@@ -134,7 +131,7 @@ def check_sizes(tokens, held_out, config: TrainConfig, options, n_characters: in
     shorter = min(len(tokens), len(held_out))
     if shorter > config.context:
         return
-    files = ", ".join(options.text) if options.text else "the documentation"
+    files = ", ".join(options.text) if options.text else "the recipe's own text"
     fits = 2 ** int(math.log2(max(1, shorter - 1)))
     advice = f"try --set context={fits}" if fits >= 2 else "give a longer text"
     raise ValueError(

@@ -74,13 +74,14 @@ class Scores:
 
     def word_perplexity(self, n_words: int) -> float:
         """exp(Σ nll / n_words), the unit of papers with word-level vocabularies."""
-        return _exp(self._whole_total() / integer("n_words", n_words, 1))
+        return _exp(self.whole_total / integer("n_words", n_words, 1))
 
     def bits_per_byte(self, n_bytes: int) -> float:
         """Σ nll / (ln 2 · n_bytes): does not depend on the tokenizer. n_bytes is the UTF-8 length of the text."""
-        return self._whole_total() / math.log(2) / integer("n_bytes", n_bytes, 1)
+        return self.whole_total / math.log(2) / integer("n_bytes", n_bytes, 1)
 
-    def _whole_total(self) -> float:
+    @property
+    def whole_total(self) -> float:
         """Σ nll of the whole text: tokens on seams, which nobody scored, count with the mean of the others."""
         return self.total * (len(self.nll) - 1) / self.n_scored
 

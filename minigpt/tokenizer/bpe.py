@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .._checks import flag, integer, token_ids
+from .._checks import choice, flag, integer, token_ids
 from .characters import whole_characters
 from .files import read_tokenizer
 from .folders import write_files
@@ -237,26 +237,37 @@ class Tokenizer(NamedTokens):
             ) from None
 
     @staticmethod
-    def train(texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (END_OF_TEXT,)) -> "Tokenizer":
+    def train(
+        texts: Iterable[str],
+        vocab_size: int,
+        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        *,
+        within: str = "words",
+    ) -> "Tokenizer":
         """Learn merges from texts: again and again, the most frequent pair of neighbours becomes a token.
+
+        within="words" lets a token grow to a whole word; within="characters", to a whole character, which suits a text
+        whose characters are words, such as Chinese verse.
 
         The vocabulary is the 256 bytes, the merges in the order learned, and the special tokens last, the first of
         which ends a text. Where their names stand in the texts, these are cut, and nothing is learned of them. Of
         equally frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every
-        word is a single token. Raises ValueError for a vocab_size without room for bytes and special tokens, for half a
+        unit is a single token. Raises ValueError for a vocab_size without room for bytes and special tokens, for half a
         surrogate pair in a text, and for a single string, whose texts would be its characters.
         """
         if isinstance(texts, str):
             raise ValueError("texts must be several strings, such as [text], got one string")
         if isinstance(special_tokens, str) or len(set(special_tokens)) < len(special_tokens):
             raise ValueError(f"special_tokens must be a list of different names, got {special_tokens!r}")
+        units_of = {"words": WORDS.findall, "characters": list}
+        units_of = units_of[choice("within", within, units_of)]
         specials = [SpecialToken(name) for name in special_tokens]
         vocab_size = integer("vocab_size", vocab_size, 256 + len(specials))
         word_counts = Counter()
         for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, delay=2, disable=None):
             for part in split_at(specials, whole_characters(text)):
                 if isinstance(part, str):
-                    word_counts.update(WORDS.findall(part))
+                    word_counts.update(units_of(part))
         bytes_in_order = sorted(CHARACTER_OF_BYTE)
         id_of_byte = {BYTE_OF_CHARACTER[character]: id for id, character in enumerate(bytes_in_order)}
         words = {tuple(id_of_byte[byte] for byte in word.encode()): count for word, count in word_counts.items()}

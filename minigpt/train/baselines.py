@@ -5,8 +5,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._checks import integer
+from .._checks import integer, token_ids
 from ..data import check_tokens
+
+
+def unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
+    """(V,) how often each token occurs, with one occurrence more for each, as probabilities."""
+    check_tokens("tokens", tokens, 1)
+    counts = np.bincount(tokens, minlength=integer("vocab_size", vocab_size, 1)) + 1
+    return counts / counts.sum()
 
 
 def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, order: int = 5) -> np.ndarray:
@@ -18,19 +25,11 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
     c counts occurrences for the highest order, and for the lower ones in how many different words' company a text
     stands; N(h) is how many different tokens follow h; D = n1 / (n1 + 2 n2). Below order 1 all tokens are alike.
     """
-    order = integer("order", order, 1)
-    check_tokens("tokens", tokens, order + 1)
-    check_tokens("held_out", held_out, 1)
-    grams = _Grams(tokens.astype(np.int64), held_out.astype(np.int64), vocab_size, order)
+    grams = _Grams.of(tokens, held_out, vocab_size, order)
     p = np.full(len(held_out), 1 / vocab_size)
-    for n in range(1, order + 1):
-        counts = grams.occurrences(n) if n == order else grams.company(n)
-        once, twice = (counts == 1).sum(), (counts == 2).sum()
-        discount = once / (once + 2 * twice) if once else 0.5  # something has to be left for what was never seen
+    for n in range(1, grams.order + 1):
+        counts, discount, total, followers = grams.statistics(n)
         history, gram = grams.of_held_out(n)
-        n_histories = len(grams.first[n - 1])  # the last tokens of the text are followed by nothing
-        total = np.bincount(grams.history[n], counts, minlength=n_histories)
-        followers = np.bincount(grams.history[n], minlength=n_histories)
         seen = history >= 0  # the history has been seen: there is something to count
         seen[seen] = total[history[seen]] > 0
         count = np.where(gram >= 0, counts[gram], 0)[seen]
@@ -39,23 +38,65 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
     return -np.log(p)
 
 
+def kneser_ney_guesses(
+    tokens: np.ndarray, held_out: np.ndarray, places: np.ndarray, vocab_size: int, order: int = 5
+) -> np.ndarray:
+    """The likeliest token (N,) at each of N places of held-out tokens, given the tokens before it: the model of
+    `kneser_ney_nll`. Raises ValueError for a place outside the text."""
+    grams = _Grams.of(tokens, held_out, vocab_size, order)
+    places = np.array(token_ids("places", places), dtype=np.int64)
+    outside = places[(places < 0) | (places >= len(held_out))]
+    if len(outside):
+        raise ValueError(f"places has {outside[0]}, and held_out has {len(held_out)} tokens, 0 ... {len(held_out) - 1}")
+    levels = [(grams.of_held_out(n)[0], *grams.statistics(n)) for n in range(1, grams.order + 1)]
+    guesses = np.empty(len(places), dtype=np.int64)
+    for index, place in enumerate(places):
+        p = np.full(vocab_size, 1 / vocab_size)
+        for n, (history, counts, discount, total, followers) in enumerate(levels, 1):
+            h = history[place]
+            if h >= 0 and total[h] > 0:
+                followed = slice(*np.searchsorted(grams.history[n], [h, h + 1]))
+                p *= discount * followers[h] / total[h]
+                p[grams.last[n][followed]] += np.maximum(counts[followed] - discount, 0) / total[h]
+        guesses[index] = p.argmax()
+    return guesses
+
+
 class _Grams:
-    """Every run of up to `order` tokens of a text under a number, the held-out text's runs under the same numbers."""
+    """Every run of up to `order` tokens of a text under a number, the held-out text's runs under the same numbers. Runs
+    with the same tokens before the last one have numbers in a row."""
+
+    @staticmethod
+    def of(tokens, held_out, vocab_size, order) -> "_Grams":
+        order = integer("order", order, 1)
+        check_tokens("tokens", tokens, order + 1)
+        check_tokens("held_out", held_out, 1)
+        return _Grams(tokens.astype(np.int64), held_out.astype(np.int64), vocab_size, order)
 
     def __init__(self, tokens, held_out, vocab_size, order):
-        self.n_held_out = len(held_out)
+        self.n_held_out, self.order = len(held_out), order
         self.ids = {0: np.zeros(len(tokens) + 1, dtype=np.int64)}  # of the run of n tokens that begins at each place
         self.held_ids = {0: np.zeros(len(held_out) + 1, dtype=np.int64)}
         self.first = {0: [0]}  # of each different run: a place where it stands
-        self.history = {}  # and the number of the run without its last token
+        self.history, self.last = {}, {}  # and the number of the run without its last token, and this token
         for n in range(1, order + 1):
             keys = self.ids[n - 1][: len(tokens) - n + 1] * vocab_size + tokens[n - 1 :]
             known, self.first[n], self.ids[n] = np.unique(keys, return_index=True, return_inverse=True)
-            self.history[n] = known // vocab_size
+            self.history[n], self.last[n] = known // vocab_size, known % vocab_size
             begun = self.held_ids[n - 1][: max(0, len(held_out) - n + 1)]
             wanted = np.where(begun < 0, -1, begun * vocab_size + held_out[n - 1 :])
             place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
             self.held_ids[n] = np.where(known[place] == wanted, place, -1)
+
+    def statistics(self, n):
+        """Of runs of n tokens: their counts, the discount, and for each history its total count and its number of
+        different followers."""
+        counts = self.occurrences(n) if n == self.order else self.company(n)
+        once, twice = (counts == 1).sum(), (counts == 2).sum()
+        discount = once / (once + 2 * twice) if once else 0.5  # something has to be left for what was never seen
+        n_histories = len(self.first[n - 1])  # the last tokens of the text are followed by nothing
+        total = np.bincount(self.history[n], counts, minlength=n_histories)
+        return counts, discount, total, np.bincount(self.history[n], minlength=n_histories)
 
     def occurrences(self, n):
         return np.bincount(self.ids[n])

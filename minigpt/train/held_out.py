@@ -1,5 +1,9 @@
 """How good is a model while it learns: the loss on held-out text, and whether it copies what it has seen."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,7 +12,7 @@ from .._checks import integer
 from ..data import check_tokens
 from ..fast import LanguageModelLoss
 from ..language_model import eval_mode
-from .objectives import NextToken, Objective, mean_loss
+from .objectives import MaskedTokens, NextToken, Objective, Spans, mean_loss
 
 
 @torch.no_grad()
@@ -37,6 +41,92 @@ def evaluate(
     parts = [objective.examples(part, step, seed=0) for step, part in enumerate(rows.split(batch_size))]
     with eval_mode(model):
         return mean_loss(objective.loss_of(model), parts)
+
+
+class MaskedGuesses(NamedTuple):
+    """places (N,) are the masked tokens' places in the text; right (N,) says where the likeliest token is the text's;
+    nats is the mean loss."""
+
+    places: np.ndarray
+    right: np.ndarray
+    nats: float
+
+
+@torch.no_grad()
+def masked_guesses(
+    model: nn.Module, tokens: np.ndarray, context: int, objective: MaskedTokens, batch_size: int = 64
+) -> MaskedGuesses:
+    """A whole text in rows, masked as in training with seed 0: what a BERT makes of each masked token. A rest shorter
+    than a row is left out. Raises ValueError for a text shorter than one row."""
+    places, right, total = [], [], 0.0
+    for step, (rows, row_places) in enumerate(_rows(tokens, objective.row_length(context), batch_size)):
+        examples = objective.examples(rows, step, seed=0)
+        chosen = examples.labels != -100
+        labels = examples.labels[chosen].to(next(model.parameters()).device)
+        with eval_mode(model):
+            hidden = model.hidden(examples.inputs["tokens"].to(labels.device))
+            logits = model.logits(hidden[chosen.to(labels.device)])
+        total += nn.functional.cross_entropy(logits.float(), labels, reduction="sum").item()
+        right.append((logits.argmax(dim=-1) == labels).cpu())
+        places.append(row_places[chosen[:, 1:-1]])  # without [CLS] and [SEP]
+    places, right = torch.cat(places).numpy(), torch.cat(right).numpy()
+    return MaskedGuesses(places, right, total / len(places))
+
+
+class SpanLosses(NamedTuple):
+    """places (N,) are the cut tokens' places in the text; nats is the mean loss of all predicted tokens, nats_in_spans
+    that of the cut ones: without sentinels and end."""
+
+    places: np.ndarray
+    nats: float
+    nats_in_spans: float
+
+
+@torch.no_grad()
+def span_losses(
+    model: nn.Module, tokens: np.ndarray, context: int, objective: Spans, batch_size: int = 64
+) -> SpanLosses:
+    """A whole text in rows, spans cut out as in training with seed 0: how well a T5 predicts them. A rest shorter than
+    a row is left out. Raises ValueError for a text shorter than one row."""
+    places, losses, cut = [], [], []
+    for step, (rows, row_places) in enumerate(_rows(tokens, objective.row_length(context), batch_size)):
+        examples = objective.examples(rows, step, seed=0)
+        # The same spans of a row of numbers: which places were cut. The numbers are larger than every token id.
+        beyond = 1 + max(*objective.sentinels, objective.end_id)
+        numbers = objective.examples(row_places + beyond, step, seed=0).labels
+        device = next(model.parameters()).device
+        inputs = {name: tensor.to(device) for name, tensor in examples.inputs.items()}
+        with eval_mode(model):
+            logits = model(**inputs).float()
+        labels = examples.labels.to(device)
+        losses.append(nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").cpu())
+        cut.append(numbers.flatten() >= beyond)
+        places.append(numbers[numbers >= beyond] - beyond)
+    losses, cut = torch.cat(losses), torch.cat(cut)
+    return SpanLosses(torch.cat(places).numpy(), losses.mean().item(), losses[cut].mean().item())
+
+
+def _rows(tokens: np.ndarray, length: int, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches (B, length) of a text's rows, one after the other, and the tokens' places in the text."""
+    check_tokens("tokens", tokens, length)
+    n_rows = len(tokens) // length
+    rows = torch.from_numpy(tokens[: n_rows * length].astype(np.int64)).view(n_rows, length)
+    places = torch.arange(n_rows * length).view(n_rows, length)
+    return zip(rows.split(batch_size), places.split(batch_size), strict=True)
+
+
+@contextmanager
+def cross_attention_cut(model: nn.Module) -> Iterator[None]:
+    """Inside, the decoder of a T5 reads nothing of its source: each cross attention gives zeros."""
+    hooks = [
+        block.cross_attention.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
+        for block in model.decoder.blocks
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.no_grad()

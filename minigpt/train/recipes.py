@@ -1,9 +1,12 @@
 """Recipes: a model, a vocabulary and a way of training that were tried together."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..data import documentation_corpus
+from ..data.tang_poems import tang_poems_corpus
 from ..models import MODELS, GPT2Config
 from ..tokenizer import END_OF_TEXT, Tokenizer
 from .config import TrainConfig
@@ -21,8 +24,10 @@ class Recipe:
     vocab_size: int
     size: dict
     config: TrainConfig
-    one_document_in: int = 1  # of the built-in corpus, every n-th document
+    corpus: Callable = documentation_corpus  # its own text, as (training, held-out) documents
+    one_document_in: int = 1  # of this corpus, every n-th document
     model: str = "gpt2"  # a model_type of `MODELS`
+    tokens_within: str = "words"  # or "characters" (`Tokenizer.train`)
 
 
 SMOKE = TrainConfig(steps=150, batch_size=16, context=64, warmup_steps=10, evaluate_every=50)
@@ -65,6 +70,41 @@ RECIPES = {
         4096,
         dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT),
         TrainConfig(repeat_share=0.1),
+    ),
+    "tiny-llama": Recipe(
+        4096,
+        dict(
+            hidden_size=192, intermediate_size=512, num_hidden_layers=5, num_attention_heads=6, num_key_value_heads=2,
+            max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=True,
+        ),
+        TrainConfig(repeat_share=0.1),
+        model="llama",
+    ),
+    "tiny-bert": Recipe(
+        4096,
+        dict(
+            hidden_size=192, intermediate_size=768, num_hidden_layers=3, num_attention_heads=6,
+            max_position_embeddings=128, has_pooler=False, has_sentence_head=False, **BERT_NO_DROPOUT,
+        ),
+        TrainConfig(steps=22_000, batch_size=14, context=128),
+        model="bert",
+    ),
+    "tiny-t5": Recipe(
+        4096,
+        dict(
+            d_model=192, d_kv=32, d_ff=384, num_layers=3, num_heads=6, feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+        ),
+        TrainConfig(batch_size=14, context=128),
+        model="t5",
+    ),
+    # The model in weights/tiny-zh: each character of the poems is a token.
+    "tiny-zh": Recipe(
+        8192,
+        dict(n_positions=256, n_embd=160, n_layer=5, n_head=5, **NO_DROPOUT),
+        TrainConfig(steps=10_000),
+        corpus=tang_poems_corpus,
+        tokens_within="characters",
     ),
     # GPT-2's own size on ten billion tokens (Brown et al. 2020, table 2.1, for the rates): days on one GPU.
     "gpt2-124m": Recipe(
