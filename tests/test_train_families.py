@@ -142,13 +142,15 @@ def test_a_framed_tokenizer_is_saved_and_is_the_same_to_transformers(family, tmp
     framed = with_frame(tokenizer, family)
     framed.save(tmp_path)
     again, theirs = load_tokenizer(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
-    text = "Return the [MASK] of <extra_id_0>, 中文"
+    text = "Return the [MASK] of <extra_id_0>, 中文 [SEP] </s>"
     assert again.encode(text) == framed.encode(text) == theirs(text)["input_ids"]
     assert again.names.items() >= framed.names.items() and type(again) is Tokenizer
     if family == "bert":
         assert theirs.mask_token == again.mask_token == "[MASK]" and again.mask_id == theirs.mask_token_id
         assert framed.encode("a")[0] == framed.cls_id and framed.encode("a")[-1] == framed.sep_id
+        assert "".join(framed.pieces(framed.encode("the [MASK] of"))) == "[CLS]the[MASK] of[SEP]"
     if family == "t5":
+        assert "".join(framed.pieces(framed.encode("the <extra_id_0> of"))) == "the<extra_id_0> of</s>"
         assert framed.encode("a")[-1] == framed.eos_id == theirs.eos_token_id
 
 

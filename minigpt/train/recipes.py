@@ -143,13 +143,17 @@ SPECIAL_TOKENS = {
 
 def with_frame(tokenizer: Tokenizer, model: str) -> Tokenizer:
     """The tokenizer as a trained model is used with it: with [CLS] and [SEP] around a text (BERT), </s> after it (T5),
-    and with the tasks of its special tokens."""
+    and with the tasks of its special tokens. What stands for a gap, [MASK] and the sentinels, takes the space before it
+    along: the tokens that fit there bring their own."""
     ids, special = tokenizer.vocabulary, SPECIAL_TOKENS[model]
+    tokens = [
+        dataclasses.replace(token, lstrip=token.content in ("[MASK]", *SENTINELS)) for token in tokenizer.special_tokens
+    ]
     prefix, suffix = {"bert": (["[CLS]"], ["[SEP]"]), "t5": ([], ["</s>"])}.get(model, ([], []))
     return Tokenizer(
         ids,
         tokenizer.merges,
-        tokenizer.special_tokens,
+        tokens,
         tokenizer.eos_token,
         prefix=[ids[token] for token in prefix],
         suffix=[ids[token] for token in suffix],
