@@ -13,6 +13,7 @@ from minigpt.checkpoints import CheckpointError, find, find_checkpoint
 from minigpt.checkpoints.find import download_folder, weight_folders
 
 ROOT = Path(__file__).parent.parent
+BUILT_IN = {folder.name for folder in (ROOT / "weights").glob("tiny*")}
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,8 @@ def installed(tmp_path_factory):
     source = folder / "source"
     shutil.copytree(ROOT / "minigpt", source / "minigpt", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "weights", source / "weights")
+    (source / "weights" / "downloaded").mkdir()
+    (source / "weights" / "downloaded" / "config.json").touch()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -67,10 +70,15 @@ def test_it_writes_and_gives_the_tour_from_another_folder(installed, tmp_path):
     assert not list(tmp_path.glob("*/weights"))
 
 
+def test_it_brings_the_models_that_are_trained_here_and_no_other(installed):
+    brought = {folder.name for folder in (installed / "minigpt" / "weights").iterdir()}
+    assert brought == BUILT_IN
+
+
 def test_the_list_of_packages_is_the_list_of_folders():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
     folders = {".".join(file.relative_to(ROOT).parent.parts) for file in (ROOT / "minigpt").rglob("*.py")}
-    assert set(packages) == folders | {"minigpt.weights.tiny"} and len(packages) == len(set(packages))
+    assert set(packages) == folders | {"minigpt.weights"} and len(packages) == len(set(packages))
 
 
 # --- where weights are looked for ------------------------------------------------------------------------------------
