@@ -10,7 +10,10 @@ NAME, HELP = "fill", "Fill the gaps of a text, written [MASK], with a BERT"
 def add(parser) -> None:
     parser.add_argument("text", type=not_empty, metavar="TEXT", help='such as "Return the [MASK] of the list"')
     parser.add_argument(
-        "--source", type=not_empty, required=True, help="a BERT: a checkpoint folder, or a hub name: bert-base-uncased"
+        "--source",
+        type=not_empty,
+        default="tiny-bert",
+        help="a BERT: tiny-bert (the default), a checkpoint folder, or a hub name such as bert-base-uncased",
     )
     parser.add_argument("--n", type=positive, default=5, metavar="N", help="the N likeliest tokens (default 5)")
     add_device(parser)

@@ -92,7 +92,7 @@ RECIPES = {
     "tiny-t5": Recipe(
         4096,
         dict(
-            d_model=192, d_kv=32, d_ff=384, num_layers=3, num_heads=6, feed_forward_proj="gated-gelu",
+            d_model=192, d_kv=32, d_ff=256, num_layers=3, num_heads=6, feed_forward_proj="gated-gelu",
             dropout_rate=0.0,
         ),
         TrainConfig(batch_size=14, context=128),
