@@ -16,6 +16,7 @@ from command_line import run as command
 from two_processes import CONFIG, run, small_model, text
 
 from minigpt import GPT2, GPT2Config, load_model
+from minigpt.models import MODELS
 from minigpt.train import TrainConfig, load_snapshot, steps_on_disk, train
 from minigpt.train.processes import Group
 from minigpt.train.snapshots import save_snapshot
@@ -184,9 +185,10 @@ def same_weights(folder, expected) -> bool:
     return all(torch.equal(weights[name], tensor) for name, tensor in expected.items())
 
 
-def test_two_processes_are_one_run(tmp_path):
-    """Gloo on CPUs, float64, unequal shares (7 rows, micro-batches of 2), packed documents."""
-    run(tmp_path / "one", Group())
+@pytest.fixture(scope="module")
+def of_two_processes(tmp_path_factory):
+    """The folder in which two processes have trained each family, and resumed it (tests/two_processes.py)."""
+    folder = tmp_path_factory.mktemp("two-processes")
     command = [
         sys.executable,
         "-m",
@@ -194,16 +196,30 @@ def test_two_processes_are_one_run(tmp_path):
         "--nproc-per-node",
         "2",
         HERE / "two_processes.py",
-        tmp_path / "two",
+        folder,
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    one, two = (torch.load(tmp_path / name / "result.pt") for name in ("one", "two"))
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    return folder
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_two_processes_are_one_run(family, of_two_processes, tmp_path):
+    """Gloo on CPUs, float64, unequal shares (7 rows, micro-batches of 2), packed documents where there are any."""
+    run(tmp_path, Group(), family=family)
+    one, two = torch.load(tmp_path / "result.pt"), torch.load(of_two_processes / family / "first.pt")
     assert torch.tensor(one["losses"]).sub(torch.tensor(two["losses"])).abs().max() < 1e-10
     for name, tensor in one["weights"].items():
         if not name.endswith("key.bias"):  # its gradient is rounding, which Adam makes large
             assert (tensor - two["weights"][name]).abs().max() < 1e-10, name
     with pytest.raises(ValueError, match="made by 2 processes and cannot go on with 1"):
-        run(tmp_path / "two", Group(), resume=True)
+        run(of_two_processes / family, Group(), resume=True, family=family)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_two_processes_resume_with_the_same_bits(family, of_two_processes):
+    first, resumed = (torch.load(of_two_processes / family / name) for name in ("first.pt", "result.pt"))
+    assert resumed["losses"] == first["losses"]
+    assert same_weights(of_two_processes / family, first["weights"])
 
 
 def test_a_full_disk_is_reported_and_the_last_good_snapshot_kept(tmp_path, monkeypatch):

@@ -31,7 +31,10 @@ def test_it_predicts_held_out_text_better_than_counting_and_compressing(tiny, ti
     if n_bytes != CARD.said(r"([\d,]+) bytes in 78 held-out"):
         pytest.skip("other versions of Python or its libraries are installed, and document themselves differently")
     tokens, unseen = (encode_documents(texts, tiny_tokenizer) for texts in (training, held_out))
-    assert (len(tokens), len(unseen)) == (CARD.said(r"tokens \| ([\d,]+) to"), CARD.said(r"train on, ([\d,]+) held out"))
+    assert (len(tokens), len(unseen)) == (
+        CARD.said(r"tokens \| ([\d,]+) to"),
+        CARD.said(r"train on, ([\d,]+) held out"),
+    )
     bits = score(tiny, unseen.astype(np.int64), 256).bits_per_byte(n_bytes)
     counting = kneser_ney_nll(tokens, unseen, tiny_tokenizer.vocab_size).sum() / math.log(2) / n_bytes
     texts = [[tiny_tokenizer.decode(part.tolist())] for part in (tokens, unseen)]
