@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from minigpt.data import (
     write_token_file,
 )
 from minigpt.data.corpus import _document, _documentation
+from minigpt.data.texts import longest_shared_run
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +125,14 @@ def test_the_tail_starts_with_a_line():
     training, held_out = hold_out_tail(text)
     assert training + held_out == text and held_out.startswith("line 9") and 0.03 < len(held_out) / len(text) < 0.06
     assert hold_out_tail("x" * 100) == ("x" * 95, "x" * 5)
+
+
+def test_the_longest_shared_run_is_found():
+    rng = random.Random(0)
+    for _ in range(60):
+        text, corpus = ("".join(rng.choices("abc", k=n)) for n in (12, 40))
+        runs = [text[i:j] for i in range(12) for j in range(i, 13) if text[i:j] in corpus]
+        found = longest_shared_run(text, corpus)
+        assert found in corpus and found in text and len(found) == max(map(len, runs))
+    assert longest_shared_run("床前明月光", "举头望明月，") == "明月"
+    assert longest_shared_run("abc", "") == longest_shared_run("", "abc") == ""

@@ -53,3 +53,15 @@ def hold_out_tails(texts: Sequence[str]) -> tuple[list[str], list[str]]:
         held_out.append(text[max(0, place) :])
         place -= len(text)
     return [text for text in training if text], [text for text in held_out if text]
+
+
+def longest_shared_run(text: str, corpus: str) -> str:
+    """The longest run of characters of a text that stands in a corpus word for word, the first of equals: what a model
+    may know by heart."""
+    longest, start = "", 0
+    while start + len(longest) < len(text):
+        if text[start : start + len(longest) + 1] in corpus:
+            longest = text[start : start + len(longest) + 1]
+        else:
+            start += 1
+    return longest

@@ -13,6 +13,7 @@ from ..compare import verify
 from ..compare.oracle import import_transformers
 from ..data import module_documentation
 from ..generation import stream
+from .tour_families import three_trained_models
 
 SENTENCE = "The quick brown fox jumps over the lazy dog"  # the lecture's
 UNSEEN_MODULE = "python.unittest.mock"  # held out when weights/tiny was trained
@@ -60,6 +61,7 @@ def run_tour(source: str = "tiny", quiet: bool = False) -> list[Claim]:
     )
     review_gpt(guide, model, tokenizer)
     causal_attention(guide)
+    three_trained_models(guide)
     cross_entropy_by_hand(guide)
     training_and_generating(guide, model, tokenizer)
     measuring_perplexity(guide, model, tokenizer)
