@@ -169,7 +169,7 @@ def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
 
 
 def _check(q, k, v, mask, bias, scale) -> None:
-    """Raise ValueError for what does not fit: a kernel would stumble over it, or broadcast it and say nothing."""
+    """Raise ValueError for what does not fit: a kernel would fail on it, or broadcast it and say nothing."""
     fits = k.shape[:-2] == q.shape[:-2] or _is_grouped(q, k)
     if not (fits and k.shape[-1] == q.shape[-1]) or (v is not None and v.shape[:-1] != k.shape[:-1]):
         shapes = [f"{name} {tuple(t.shape)}" for name, t in [("q", q), ("k", k), ("v", v)] if t is not None]

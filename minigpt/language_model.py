@@ -106,7 +106,9 @@ class LanguageModel(Protocol):
     """A model that can be asked for the next token."""
 
     vocab_size: int
-    has_encoder: bool  # whether prompts are read by an encoder, and texts begin anew (T5), not with their prompts
+    has_encoder: (
+        bool  # whether prompts are read by an encoder, and texts begin with a start token (T5), not with their prompts
+    )
     max_tokens: int | None  # the most tokens that one text may have; None: as many as you like
     end_tokens: frozenset[int]  # the ids that end a text
     device: torch.device

@@ -727,7 +727,7 @@ def _():
     exponents = {"perplexity": 3, "window_mean_perplexity": 4, "docs_perplexity": 2, "word_perplexity": 2}
     expected = {name: np.exp(exponent) for name, exponent in exponents.items()}
     close(np.array(list(found.values())), np.array([*expected.values(), 0.5 / np.log(2)]))
-    assert scores.window_index.tolist() == [-1, 0, 0, 0, 1] and scores.n_seams == 0
+    assert scores.window_index.tolist() == [-1, 0, 0, 0, 1] and scores.n_unscored == 0
     touching = perplexity.sliding_windows(9, 4, 4)  # a last window of one token has nothing to predict
     assert [list(range(w.first_target, w.end)) for w in touching] == [[1, 2, 3], [5, 6, 7]]
     assert len(perplexity.sliding_windows(40, 16, 8)) == 4

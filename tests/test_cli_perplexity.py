@@ -65,9 +65,9 @@ def test_several_strides_side_by_side(capsys, text_file, tiny, tiny_tokenizer):
     assert [float(line[3]) for line in lines[1:4]] == pytest.approx([row["perplexity"] for row in rows], rel=1e-4)
 
 
-def test_unscored_seams_are_said(capsys, text_file):
-    assert "seams" in run(capsys, "perplexity", "--text", text_file, "--stride", 256)[1]
-    assert "seams" not in run(capsys, "perplexity", "--text", text_file, "--stride", 255)[1]
+def test_tokens_that_are_not_scored_are_said(capsys, text_file):
+    assert "the first of each later window" in run(capsys, "perplexity", "--text", text_file, "--stride", 256)[1]
+    assert "the first of each later window" not in run(capsys, "perplexity", "--text", text_file, "--stride", 255)[1]
 
 
 def test_each_stride_has_its_own_losses(capsys, text_file):
@@ -76,9 +76,9 @@ def test_each_stride_has_its_own_losses(capsys, text_file):
     assert coarse[16][1] is None and fine[16][1] is not None and coarse[5] == fine[5]
 
 
-def test_seams_count_with_the_mean_of_the_others():
+def test_unscored_tokens_count_with_the_mean_of_the_others():
     scores = Scores(np.array([np.nan, 1.0, np.nan, 3.0]), [Window(0, 2, 2), Window(2, 4, 2)])
-    assert scores.word_perplexity(2) == pytest.approx(math.exp(3 * 2 / 2)) and scores.n_seams == 1
+    assert scores.word_perplexity(2) == pytest.approx(math.exp(3 * 2 / 2)) and scores.n_unscored == 1
     assert scores.bits_per_byte(6) == pytest.approx(1 / math.log(2))
 
 

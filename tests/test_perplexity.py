@@ -155,8 +155,8 @@ def assert_ledger(ours, table, tokens, window, stride):
     for t, number in enumerate(scores.window_index):
         assert number == -1 if np.isnan(nll[t]) else scores.windows[number].begin == t - context[t], where
     if stride < window:
-        assert scores.n_scored == len(tokens) - 1 and scores.n_seams == 0, where
-    assert scores.n_scored + scores.n_seams == len(tokens) - 1
+        assert scores.n_scored == len(tokens) - 1 and scores.n_unscored == 0, where
+    assert scores.n_scored + scores.n_unscored == len(tokens) - 1
 
 
 @pytest.fixture(scope="module")

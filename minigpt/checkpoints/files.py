@@ -1,4 +1,4 @@
-"""The files of a checkpoint: read whatever is found in the wild, refuse what is broken, and never half-write.
+"""The files of a checkpoint: read whatever is found, refuse what is broken, and never half-write.
 
 A damaged weight is still a number, and a wrong n_head fits every shape. So `write_checkpoint` puts the SHA-256 of every
 tensor and the settings that change what the model computes into the header of model.safetensors, and `read_tensors`
@@ -97,7 +97,7 @@ def _read_shards(index: Path) -> dict[str, torch.Tensor]:
 def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # in a damaged pickle the unpickler may stumble over anything
+    except Exception as error:  # in a damaged pickle the unpickler may raise anything
         reason = str(error).strip().split("\n")[0]
         raise CheckpointError(f"{file} is {_what_it_is_instead(file, 'a file of tensors')}: {reason}") from None
     for wrapper in ("model", "state_dict"):

@@ -1,4 +1,4 @@
-"""python -m minigpt perplexity: one ledger, and every number that is made of it."""
+"""python -m minigpt perplexity: the loss of each token, and every number that is made of them."""
 
 import csv
 import math
@@ -128,10 +128,8 @@ def print_one(scores: Scores, row: dict, n_words: int, n_bytes: int) -> None:
     """A line for each aggregation, with its formula and where it comes from."""
     print(f"{row['tokens']} tokens, {row['scored']} scored in {row['windows']} windows", end=" ")
     print(f"of {row['window']}, stride {row['stride']}; {n_words} words, {n_bytes} bytes")
-    if scores.n_seams:
-        print(
-            f"{scores.n_seams} tokens on the seams between the windows are not scored; a stride below the window would"
-        )
+    if scores.n_unscored:
+        print(f"{scores.n_unscored} tokens, the first of each later window, are not scored; a smaller stride would")
     for a in AGGREGATIONS:
         print(f"{a.name:24}{_number(row[a.name]):>14}   {a.source}\n{'':41}{a.formula}")
 
@@ -143,7 +141,7 @@ def print_several(rows: list[dict]) -> None:
     for row in rows:
         print("  ".join(f"{_number(row[name]):>{max(12, len(name))}}" for name in columns))
     if any(row["scored"] < row["tokens"] - 1 for row in rows):
-        print("Where fewer are scored, the tokens after the seams between windows had nothing to be predicted from.")
+        print("Where fewer are scored, the first token of each later window had nothing to be predicted from.")
 
 
 def _number(value: float) -> str:

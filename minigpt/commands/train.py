@@ -104,7 +104,7 @@ def check_resumable(options, directory: Path) -> None:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{directory / RUN_FILE} is damaged: {type(error).__name__} {error}") from None
     if n_bytes < 1:
-        raise ValueError(f"the run in {directory} holds out no text, so nothing could be reported: begin it anew")
+        raise ValueError(f"the run in {directory} holds out no text, so nothing could be reported: begin again")
 
 
 def prepare(options, directory: Path) -> None:

@@ -12,9 +12,9 @@ def batch_at(
 ) -> torch.Tensor:
     """The batch (batch_size, context) int64 of a training step: rows from random places of a token file.
 
-    A function of (seed, step) and nothing else: whoever resumes at a step, or trains on several machines, gets the same
-    rows. In a share of the rows a passage, as long as an eighth to a half of the row, comes twice: what can be
-    predicted by looking back teaches to look back.
+    A function of (seed, step) and nothing else: a run that is resumed at a step, or is spread over several machines,
+    gets the same rows. In a share of the rows a passage, as long as an eighth to a half of the row, comes twice: what
+    can be predicted by looking back teaches to look back.
     Raises ValueError when the file is shorter than one row, and for a setting out of range.
     """
     step, seed = integer("step", step, 0), integer("seed", seed, 0)

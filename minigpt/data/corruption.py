@@ -1,6 +1,6 @@
 """Rows of tokens with something missing, and what is missing: what BERT and T5 are trained on.
 
-Each is a function of (rows, seed, step) and nothing else, as `batch_at` is: whoever resumes at a step gets the same.
+Each is a function of (rows, seed, step) and nothing else, as `batch_at` is: a resumed run gets the same.
 """
 
 from collections.abc import Sequence

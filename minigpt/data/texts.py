@@ -57,7 +57,7 @@ def hold_out_tails(texts: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def longest_shared_run(text: str, corpus: str) -> str:
     """The longest run of characters of a text that stands in a corpus word for word, the first of equals: what a model
-    may know by heart."""
+    may have remembered."""
     longest, start = "", 0
     while start + len(longest) < len(text):
         if text[start : start + len(longest) + 1] in corpus:

@@ -94,7 +94,7 @@ class FixedPast(Past):
 class FixedStep:
     """(tokens, past) -> logits after one cache, at its full capacity; a graph where there is CUDA.
 
-    The cache stays whole: whoever goes on without this step finds in it what was read. Where there is no CUDA the same
+    The cache stays whole: without this step one can go on with what was read. Where there is no CUDA the same
     step runs without being recorded.
     """
 

@@ -58,7 +58,7 @@ def product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
 
 
 def product_with_copy(weight: torch.Tensor) -> Callable:
-    """`product` of a (V, C) matrix by way of a copy in the order that is read fastest; made anew when the matrix has
+    """`product` of a (V, C) matrix by way of a copy in the order that is read fastest; made again when the matrix has
     been written to. Worth it where it is asked for many times."""
 
     def state() -> tuple[int, int]:

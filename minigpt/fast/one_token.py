@@ -2,7 +2,7 @@
 
 In a small model the way from module to module and back takes longer than the arithmetic: decoding the built-in model
 through the modules takes about twice as long. The formulas are those of gpt2.py and attention.py, where they are
-explained; whoever changes them there changes them here (tests/test_one_token.py compares the two to the last bits).
+explained; a change there is made here, too (tests/test_one_token.py compares the two to the last bits).
 """
 
 from collections.abc import Callable

@@ -13,7 +13,7 @@ from ..attention import MultiHeadAttention
 from ..layers import MLP, GatedMLP, RMSNorm
 from ..models import GPT2, Llama, gpt2, llama
 
-# The classes that the fast ways know by heart, and the methods of each that they stand in for.
+# The classes whose methods the fast ways write out again, and these methods.
 _METHODS = {
     GPT2: ("forward", "hidden", "read", "logits"),
     Llama: ("forward", "hidden", "read", "logits"),

@@ -51,7 +51,7 @@ def suppress_tokens(logits: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
 
 
 def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Divide by the temperature: below 1 the likely becomes likelier, above 1 everything becomes more alike.
+    """Divide by the temperature: below 1 the likely becomes likelier, above 1 the differences become smaller.
 
     Raises ValueError for a temperature below 1e-30, where logits overflow; greedy decoding is the limit at zero.
     """

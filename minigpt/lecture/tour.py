@@ -214,8 +214,11 @@ def measuring_perplexity(guide, model, tokenizer):
         )
     full, half, eighth = by_stride[window], by_stride[window // 2], by_stride[window // 8]
     guide.claim("stride < window: every token but the first is scored once", half.n_scored == len(tokens) - 1)
-    seams = len(full.windows) - 1
-    guide.claim(f"stride = window: the {seams} at the seams are not", full.n_scored == len(tokens) - 1 - seams)
+    touching = len(full.windows) - 1
+    guide.claim(
+        f"stride = window: {touching} tokens, the first of each later window, are not",
+        full.n_scored == len(tokens) - 1 - touching,
+    )
     ok = eighth.perplexity < half.perplexity < full.perplexity
     guide.claim("more context predicts better: the shorter the stride, the lower the perplexity", ok)
     loss_of = lambda input_ids, labels: loss.next_token_loss(model(input_ids), labels)  # noqa: E731

@@ -14,7 +14,7 @@ from .windows import Window
 
 @dataclass(frozen=True)
 class Scores:
-    """The ledger: nll (N,) float64, the loss of each token in nats, nan where it was not scored; and the windows."""
+    """The losses: nll (N,) float64, that of each token in nats, nan where it was not scored; and the windows."""
 
     nll: np.ndarray
     windows: list[Window]
@@ -40,7 +40,7 @@ class Scores:
         return int((~np.isnan(self.nll)).sum())
 
     @property
-    def n_seams(self) -> int:
+    def n_unscored(self) -> int:
         """Tokens after the first that no window could score: at stride = window each window's first."""
         return len(self.nll) - 1 - self.n_scored
 
@@ -82,7 +82,7 @@ class Scores:
 
     @property
     def whole_total(self) -> float:
-        """Σ nll of the whole text: tokens on seams, which nobody scored, count with the mean of the others."""
+        """Σ nll of the whole text: tokens that no window scored count with the mean of the others."""
         return self.total * (len(self.nll) - 1) / self.n_scored
 
     def _window_means(self) -> np.ndarray:
@@ -95,7 +95,7 @@ def _exp(nats: float) -> float:
 
 
 class Aggregation(NamedTuple):
-    """One way to make a single number of the ledger."""
+    """One way to make a single number of the losses."""
 
     name: str  # in data
     formula: str
@@ -103,7 +103,7 @@ class Aggregation(NamedTuple):
     value: Callable[[Scores, int, int], float]  # of (scores, words in the text, bytes in the text)
 
 
-# w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and after a seam.
+# w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and wherever two touch.
 AGGREGATIONS = [
     Aggregation("perplexity", "exp(Σ nll / n)", "exact: every scored token weighs the same",
                 lambda scores, n_words, n_bytes: scores.perplexity),

@@ -25,7 +25,7 @@ def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
     """The lecture's loop over begin_loc, end_loc and trg_len. It ends with the first window that reaches the end.
 
     With stride < window every token but the first is a target in exactly one window. With stride = window the windows
-    only touch, and the token after each seam is never scored; published numbers are made that way, too.
+    only touch, and the first token of each later window is never scored; published numbers are made that way, too.
     Raises ValueError for fewer than two tokens, window < 2, stride < 1, or stride > window, which would leave holes.
     """
     if n_tokens < 2:

@@ -1,4 +1,4 @@
-"""Colours and labels that all pictures share: white paper and dark ink, in print and on a dark page alike."""
+"""Colours and labels that all pictures share: white paper and dark ink, in print and on a dark page."""
 
 from matplotlib.colors import LinearSegmentedColormap
 

@@ -13,8 +13,8 @@ WORDS = regex.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?{LETTER}+| ?{NUMBER}+| ?{OTHE
 DIGIT = regex.compile(NUMERIC, regex.VERSION1)  # SmolLM2 makes each digit a word before it looks for words
 
 # Hugging Face's patterns are written for Oniguruma, another engine for regular expressions. The two engines differ in
-# many details, so only what both read alike is taken: these characters and sets of them, a plain quantifier after each,
-# groups that catch nothing, and Llama 3's contractions in small letters or capitals.
+# many details, so only what both read in the same way is taken: these characters and sets of them, a plain quantifier
+# after each, groups that catch nothing, and Llama 3's contractions in small letters or capitals.
 _CHARACTER = r"(?:[A-Za-z' ]|\\[sSrn]|\\p\{[LN]\})"
 _TIMES = r"(?:[?*+]|\{\d+(?:,\d*)?\})?"
 _CONTRACTIONS = regex.escape("(?i:'s|'t|'re|'ve|'m|'ll|'d)")

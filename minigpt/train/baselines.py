@@ -22,8 +22,8 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
 
         p_n(w | h) = max(c(hw) - D, 0) / c(h) + D · N(h) / c(h) · p_{n-1}(w | h without its first token)
 
-    c counts occurrences for the highest order, and for the lower ones in how many different words' company a text
-    stands; N(h) is how many different tokens follow h; D = n1 / (n1 + 2 n2). Below order 1 all tokens are alike.
+    c counts occurrences for the highest order, and for the lower ones how many different tokens stand before a run;
+    N(h) is how many different tokens follow h; D = n1 / (n1 + 2 n2). Below order 1 all tokens are equally likely.
     """
     grams = _Grams.of(tokens, held_out, vocab_size, order)
     p = np.full(len(held_out), 1 / vocab_size)
@@ -91,7 +91,7 @@ class _Grams:
     def statistics(self, n):
         """Of runs of n tokens: their counts, the discount, and for each history its total count and its number of
         different followers."""
-        counts = self.occurrences(n) if n == self.order else self.company(n)
+        counts = self.occurrences(n) if n == self.order else self.predecessors(n)
         once, twice = (counts == 1).sum(), (counts == 2).sum()
         discount = once / (once + 2 * twice) if once else 0.5  # something has to be left for what was never seen
         n_histories = len(self.first[n - 1])  # the last tokens of the text are followed by nothing
@@ -101,7 +101,7 @@ class _Grams:
     def occurrences(self, n):
         return np.bincount(self.ids[n])
 
-    def company(self, n):
+    def predecessors(self, n):
         """Of each run of n tokens, how many different tokens stand before it."""
         longer = self.first[n + 1]
         return np.bincount(self.ids[n][longer + 1], minlength=len(self.first[n]))

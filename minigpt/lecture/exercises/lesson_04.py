@@ -58,7 +58,7 @@ EXERCISES = {
                 lambda c: _n_parameters(c) - c.n_positions * c.n_embd,
                 "the position embedding is missing: n_positions vectors of n_embd numbers.",
             ),
-            (lambda c: _n_parameters(c) - 2 * c.n_embd, "the final norm, behind the last block, is missing."),
+            (lambda c: _n_parameters(c) - 2 * c.n_embd, "the final norm, after the last block, is missing."),
         ],
     ),
 }

@@ -26,7 +26,7 @@ def _stride_from_the_end(n_tokens, window, stride):
 
 
 def _scores(*sizes, ignored=0, seed=0):
-    """Losses of windows that score so many tokens, behind `ignored` nans in every window but the first."""
+    """Losses of windows that score so many tokens, after `ignored` nans in every window but the first."""
     losses = [numbers(size, seed=seed + i).abs() * (i + 1) for i, size in enumerate(sizes)]
     nans = torch.full((ignored,), torch.nan, dtype=torch.float64)
     return [losses[0], *(torch.cat([nans, window]) for window in losses[1:])]
@@ -81,14 +81,14 @@ EXERCISES = {
                     for begin, end in [w[:2]]
                 ],
                 "the first token of a window has no predecessor in it, so nobody predicts it: first is at least "
-                "begin + 1, in the first window and behind every seam (stride = window).",
+                "begin + 1, in the first window, and in every window where windows only touch (stride = window).",
             ),
             (
                 lambda n, window, stride: [
                     (w.begin, w.end, max(1, w.end - w.n_new)) for w in sliding_windows(n, window, stride)
                 ],
-                "right while windows overlap. At stride = window every window begins at a seam, not only the first: "
-                "its first token has no predecessor there, so first is at least begin + 1.",
+                "right while windows overlap. At stride = window none overlaps the one before: the first token of each "
+                "has no predecessor there, so first is at least begin + 1.",
             ),
         ],
     ),

@@ -76,10 +76,10 @@ EXERCISES = {
             ([], (1, 2), 9),
         ],
         [
-            (_merge_once, "only the first occurrence was merged. Go on behind it until the end."),
+            (_merge_once, "only the first occurrence was merged. Go on after it until the end."),
             (
                 _merge_overlapping,
-                "in 5 5 5 the middle one was used twice. A merged token is gone: go on behind the pair.",
+                "in 5 5 5 the middle one was used twice. A merged token is gone: go on after the pair.",
             ),
         ],
     ),

@@ -145,7 +145,7 @@ EXERCISES = {
             ),
             (
                 _behind_warm_up(_half_cosine, over=lambda steps, warmup: steps - 1, since=lambda step, warmup: step),
-                "the cosine was counted from step 0, so the rate jumps down behind the warm-up. Count from its end: "
+                "the cosine was counted from step 0, so the rate jumps down after the warm-up. Count from its end: "
                 "step - warmup.",
             ),
             (
@@ -155,7 +155,7 @@ EXERCISES = {
             ),
             (
                 _behind_warm_up(lambda done, peak, final: final + peak * (1 + math.cos(math.pi * done)) / 2),
-                "behind the warm-up the rate is final too high: the cosine goes from peak - final to 0, and final is "
+                "after the warm-up the rate is final too high: the cosine goes from peak - final to 0, and final is "
                 "added.",
             ),
             (
