@@ -1,10 +1,10 @@
-"""Bugs that were made in the wild, each to be switched on here, and the table of what catches them:
+"""Bugs, some from public projects and the others typical, each to be switched on here, and the table of what catches them:
 
     python tests/mutants.py
 
-A mutant is a change of a few words in a file of minigpt. Under `switched_on` the package is imported anew with that
+A mutant is a change of a few words in a file of minigpt. Under `switched_on` the package is imported again with that
 change; the files themselves are never touched. The words to replace must occur exactly once, so that the registry
-cannot fall behind the code.
+always fits the code.
 """
 
 import importlib
@@ -422,7 +422,7 @@ MUTANTS = [
         "ln_1 and ln_2 exchanged in a name table; fresh norms are all 1 and 0",
     ),
     Mutant(
-        "norm behind the block",
+        "norm after the block",
         "models.gpt2",
         "return x + self.dropout(self.mlp(self.mlp_norm(x)))",
         "return self.mlp_norm(x + self.dropout(self.mlp(x)))",
@@ -478,7 +478,7 @@ MUTANTS = [
         "left padding without position_ids: Hugging Face's forward",
     ),
     Mutant(
-        "positions start anew with a cache",
+        "positions start again at 0 with a cache",
         "positions",
         "torch.arange(past, past + tokens.size(1)",
         "torch.arange(0, tokens.size(1)",
@@ -616,7 +616,7 @@ MUTANTS = [
     ),
     # --- generation.py
     Mutant(
-        "temperature behind top-p",
+        "temperature after top-p",
         "generation.processors",
         '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
         "temperature)),\n"
@@ -629,7 +629,7 @@ MUTANTS = [
         "processors in the wrong order: the nucleus is another one",
     ),
     Mutant(
-        "repetition penalty behind the temperature",
+        "repetition penalty after the temperature",
         "generation.processors",
         '    Processor("repetition_penalty", 1.0, penalize_repetition),\n'
         '    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),\n'
@@ -678,7 +678,7 @@ MUTANTS = [
         "generation.settings",
         "stop_tokens = model.end_tokens if self.stop_tokens is None else",
         "stop_tokens = frozenset() if self.stop_tokens is None else",
-        "the model writes on behind the end",
+        "the model writes on after the end",
     ),
     # --- decoding.py
     Mutant(
@@ -751,10 +751,10 @@ MUTANTS = [
         "generation.loop",
         "model.logits(hidden[:, -1])",
         "model.logits(hidden[:, 0])",
-        "right for single tokens, wrong behind a prompt",
+        "right for single tokens, wrong after a prompt",
     ),
     Mutant(
-        "no room for the pads",
+        "the cache is too small for the pads",
         "language_model",
         "*(pad + end for pad, end in zip(pads, ends, strict=True))",
         "*ends",
@@ -951,14 +951,14 @@ MUTANTS = [
         "generation.drafts",
         "for token in greedy[: n_right + 1]:",
         "for token in greedy[: max(n_right, 1)]:",
-        "right, and slower: the token behind an accepted draft is free",
+        "right, and slower: the token after an accepted draft costs nothing",
     ),
     Mutant(
         "rejected guesses stay in the cache",
         "generation.drafts",
         "past.truncate(len(text) - 1)",
         "past.truncate(past.length)",
-        "the model goes on behind what was never written",
+        "the model goes on after what was never written",
     ),
     Mutant(
         "one token too many forgotten",
@@ -1117,7 +1117,7 @@ MUTANTS = [
         "every step repeats all earlier ones",
     ),
     Mutant(
-        "clipping behind the step",
+        "clipping after the step",
         "train.loop",
         "        nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)\n        self.optimizer.step()\n",
         "        self.optimizer.step()\n        nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)\n",
@@ -1138,11 +1138,11 @@ MUTANTS = [
         "a learning rate that depends on the batch size",
     ),
     Mutant(
-        "a document's first token foretold from the one before",
+        "a document's first token predicted from the one before",
         "data.batches",
         "        return batch\n    labels = batch.clone()\n",
         "        return batch\n    return batch\n",
-        "packing without looking at the seams",
+        "packing without looking at the ends of documents",
     ),
     Mutant(
         "processes' gradients averaged",
@@ -1597,7 +1597,7 @@ MUTANTS = [
         "models.llama",
         "return self.final_norm(x)",
         "return x",
-        "the norm behind the last block forgotten",
+        "the norm after the last block forgotten",
     ),
     Mutant(
         "Llama's head always tied",
@@ -1701,7 +1701,7 @@ MUTANTS = [
         "the sum of three with one of them forgotten",
     ),
     Mutant(
-        "no norm behind BERT's embeddings",
+        "no norm after BERT's embeddings",
         "models.bert",
         "x = self.dropout(self.embedding_norm(x))",
         "x = self.dropout(x)",
@@ -1785,7 +1785,7 @@ MUTANTS = [
         "candle #840; in a real MiniLM it is 2.4e-4, and no text shows it",
     ),
     Mutant(
-        "no dropout behind BERT's embeddings",
+        "no dropout after BERT's embeddings",
         "models.bert",
         "x = self.dropout(self.embedding_norm(x))",
         "x = self.embedding_norm(x)",
@@ -2156,7 +2156,7 @@ MUTANTS = [
         "compare.oracle",
         "theirs.forward = without_float32_steps()(theirs.forward)",
         "pass",
-        "a float64 Llama of transformers computes its norms in float32: 4e-6 off, and small bugs hide behind it",
+        "a float64 Llama of transformers computes its norms in float32: 4e-6 off, and small bugs are hidden by it",
     ),
     # --- their files
     Mutant(

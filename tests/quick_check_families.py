@@ -47,7 +47,7 @@ def draw(config, *shape, seed=0) -> torch.Tensor:
 
 
 def pads(n: int, *first_and_last: tuple[int, int]) -> torch.Tensor:
-    """A mask with a row for each pair: so many pads in front, and so many behind."""
+    """A mask with a row for each pair: so many pads in front, and so many at the end."""
     return torch.tensor([[0] * first + [1] * (n - first - last) + [0] * last for first, last in first_and_last])
 
 

@@ -1,6 +1,6 @@
 """GPT-2 a third time: plain numpy, float64, one token after another, written from the papers alone.
 
-There are no batches, masks, pads or reshapes here. A token reads the keys and values that earlier tokens left behind
+There are no batches, masks, pads or reshapes here. A token reads the keys and values that earlier tokens have left
 and leaves its own: the future cannot be looked at because it has not happened yet. The weights are a dictionary by the
 names of the published checkpoint, where a linear layer is x W + b with W of shape (in, out).
 

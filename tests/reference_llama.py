@@ -1,6 +1,6 @@
 """Llama a third time: plain numpy, float64, one token after another, written from the papers alone.
 
-As in reference.py, a token reads the keys and values that earlier tokens left behind and leaves its own. The weights
+As in reference.py, a token reads the keys and values that earlier tokens have left and leaves its own. The weights
 are a dictionary by the names of the published checkpoint without the prefix `model.`: embed_tokens.weight,
 layers.0.self_attn.q_proj.weight, norm.weight, lm_head.weight. A linear layer is W x + b with W of shape (out, in).
 """

@@ -30,7 +30,7 @@ def by_dictionary(tokens, vocab_size, order):
             followers[n, run[:-1]].add(run[-1])
 
     def p(word, history):
-        """Behind the whole history given, the text's first tokens have a shorter one."""
+        """After the whole history given; the text's first tokens have a shorter one."""
         n = len(history) + 1
         shorter = p(word, history[1:]) if history else 1 / vocab_size
         if not total[n, history]:

@@ -1,4 +1,4 @@
-"""The loader never lies: whatever is found in the wild loads, whatever is broken is refused by name, and a save that
+"""The loader never lies: whatever people have on disk loads, whatever is broken is refused by name, and a save that
 dies leaves the old checkpoint or the new one."""
 
 import json
@@ -42,7 +42,7 @@ def same_model(a, b) -> bool:
     return a.config == b.config and all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-# --- what is found in the wild ---------------------------------------------------------------------------------------
+# --- what people have on disk ---------------------------------------------------------------------------------------
 
 
 def shard(folder, n=3):

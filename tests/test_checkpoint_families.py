@@ -1,4 +1,4 @@
-"""Folders of Llama, BERT and T5, as transformers 5 writes them, as version 4 did, and as they are found in the wild:
+"""Folders of Llama, BERT and T5, as transformers 5 writes them, as version 4 did, and as people have them on disk:
 each loads and gives transformers' numbers, or is refused by name. Saved again, transformers reads them bit for bit."""
 
 import json
@@ -297,7 +297,7 @@ def test_a_bad_second_shard_is_refused(family, folder_of, tmp_path):
         load_model(tmp_path / "other")
 
 
-# --- found in the wild: accepted -------------------------------------------------------------------------------------
+# --- accepted -------------------------------------------------------------------------------------
 
 
 def without(*starts):
@@ -399,7 +399,7 @@ def test_what_real_folders_hold_loads_with_their_numbers(family, fields, tensors
     agree(folder, ARCHITECTURE[family])
 
 
-# --- found in the wild, or made up: refused --------------------------------------------------------------------------
+# --- refused --------------------------------------------------------------------------
 
 
 def plus_one(name, copy_of=None):
@@ -555,7 +555,7 @@ def test_no_value_of_any_field_gives_other_numbers_in_silence(family, folder_of,
             continue
         try:
             expected = their_answers(their_model(folder, ARCHITECTURE[family]))
-        except Exception:  # whatever transformers stumbles over
+        except Exception:  # whatever transformers raises
             continue
         compared += 1
         for output in mine:

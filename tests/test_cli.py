@@ -193,9 +193,9 @@ def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypat
     before = sorted(tmp_path.rglob("*"))
     code, out, err = run(capsys, *[argument.replace("{tmp}", str(tmp_path)) for argument in arguments])
     assert code == 2 and out == "", (out, err)
-    sentence = err.strip().split("\r")[-1].strip()  # behind what a progress bar has wiped
+    sentence = err.strip().split("\r")[-1].strip()  # after what a progress bar has wiped
     assert words in sentence and "\n" not in sentence and "Traceback" not in err
-    assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
+    assert sorted(tmp_path.rglob("*")) == before, "something was left on disk"
 
 
 def test_a_bug_is_not_hidden(monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""python -m minigpt perplexity: the numbers side by side, the ledger, the pictures, and what was published."""
+"""python -m minigpt perplexity: the numbers side by side, the table of losses, the pictures, and what was published."""
 
 import csv
 import json

@@ -185,7 +185,7 @@ def test_200_steps_of_adamw(training, full):
         assert not case.theirs.load_state_dict(theirs, strict=False).unexpected_keys
         generator = case.generator
 
-        def losses(case=case, generator=generator):  # new texts each time: nothing is learnt by heart
+        def losses(case=case, generator=generator):  # new texts each time: none can be remembered
             case.draw_texts(generator)
             return both_losses(case)
 

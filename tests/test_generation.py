@@ -222,7 +222,7 @@ def test_cached_steps_equal_a_full_pass_over_each_row(seed, attention):
     prompts = random_prompts(ours.config, seed, 4)
     texts = random_prompts(ours.config, seed + 100, 4, longest=1)
     texts = [text * 6 + [row] * 4 for row, text in enumerate(texts)]
-    hidden = []  # what is behind the final norm, in float64: the logits of a Step are float32
+    hidden = []  # what comes out of the final norm, in float64: the logits of a Step are float32
     with torch.no_grad():
         full = [ours.hidden(torch.tensor([p + t]))[0, len(p) - 1 : -1] for p, t in zip(prompts, texts, strict=True)]
         ours.final_norm.register_forward_hook(lambda *args: hidden.append(args[-1][:, -1]))
@@ -525,7 +525,7 @@ def test_a_stream_that_is_left_half_way_leaves_the_model_as_it_was():
 
 
 def test_streamed_text_never_holds_half_a_character(tiny):
-    """Wild sampling writes bytes of characters in any order; pieces add up to the decoded text, of whole characters."""
+    """At a high temperature bytes come in any order; pieces add up to the decoded text, of whole characters."""
     tokenizer = load_tokenizer("tiny")
     prompt = tokenizer.encode("naïve café 你好 🙂")
     for seed in range(5):

@@ -190,7 +190,7 @@ def rows_and_head(n_ignored: int = 2, dtype=torch.float64, seed: int = 5):
     "options", [{}, {"num_items": 5}, {"reduction": "sum"}, {"reduction": "none"}], ids=["mean", "items", "sum", "none"]
 )
 def test_the_lean_loss_is_the_loss(options, chunk_size, n_ignored):
-    """Value, gradients by finite differences, and gradients of cross_entropy behind another computation."""
+    """Value, gradients by finite differences, and gradients of cross_entropy after another computation."""
     hidden, weight, targets = rows_and_head(n_ignored)
 
     def lean(hidden, weight):

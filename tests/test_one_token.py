@@ -169,7 +169,7 @@ def test_a_large_matrix_is_shared_by_the_threads(monkeypatch):
 @pytest.mark.parametrize(
     "settings", [{}, {"do_sample": True, "temperature": 1.5, "seed": 3}, {"num_beams": 3}], ids=str
 )
-def test_decoding_behind_a_cache_of_fixed_shape(settings, monkeypatch):
+def test_decoding_with_a_cache_of_fixed_shape(settings, monkeypatch):
     """Rows that leave, beams that change places, prompts of several lengths: the same texts."""
     model = pair(5, n_layer=2, n_positions=48)[0]
     prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9], [2]]

@@ -536,7 +536,7 @@ def test_without_the_package_a_sentence_says_what_to_install(made, tmp_path, mon
 
 
 def test_the_package_is_imported_only_where_it_is_needed(tmp_path, monkeypatch):
-    """Whoever has GPT-2's or BERT's files needs no more than regex."""
+    """GPT-2's and BERT's files need no more than regex."""
     trained = Tokenizer.train(["some text"], 270)
     trained.save(tmp_path / "bpe")
     WordPiece({"[UNK]": 0, "a": 1}, names={"unk_token": "[UNK]"}).save(tmp_path / "wordpiece")

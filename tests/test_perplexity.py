@@ -1,4 +1,4 @@
-"""Windows, the ledger and its averages, against loops written as the lecture and the documentation write them."""
+"""Windows, the losses and their averages, against loops written as the lecture and the documentation write them."""
 
 import math
 import random
@@ -41,8 +41,8 @@ def test_every_token_is_a_target_once(n_tokens):
         for stride in range(1, window + 1):
             windows = sliding_windows(n_tokens, window, stride)
             targets = [t for w in windows for t in range(w.first_target, w.end)]
-            seams = set(range(window, n_tokens, window)) if stride == window else set()
-            assert sorted(targets) == [t for t in range(1, n_tokens) if t not in seams]
+            unscored = set(range(window, n_tokens, window)) if stride == window else set()
+            assert sorted(targets) == [t for t in range(1, n_tokens) if t not in unscored]
             assert all(0 < w.end - w.begin <= window and w.first_target > w.begin for w in windows)
 
 
@@ -125,7 +125,7 @@ def test_three_columns_come_out_of_three_loops(n_tokens, window, stride):
 
 @torch.no_grad()
 def losses_by_context(theirs, tokens) -> np.ndarray:
-    """[t, c]: the loss of token t behind c tokens of context, one forward pass for each beginning."""
+    """[t, c]: the loss of token t after c tokens of context, one forward pass for each beginning."""
     table = np.full((len(tokens), len(tokens)), np.nan)
     for begin in range(len(tokens) - 1):
         log_probabilities = theirs(torch.tensor([tokens[begin:]])).logits[0].log_softmax(-1)
@@ -301,7 +301,7 @@ def test_a_hopeless_model_has_infinite_perplexity():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_summed_in_whole(dtype):
-    """The losses of a half-precision model are float32 of its logits, and the ledger is float64."""
+    """The losses of a half-precision model are float32 of its logits, and the table is float64."""
     ours = pair(8, torch.float32, n_positions=24)[0].to(dtype)
     tokens = [1, 2, 3, 4, 5] * 4
     scores = score(ours, tokens)

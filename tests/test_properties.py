@@ -138,8 +138,8 @@ def test_each_token_is_scored_once_with_as_much_context_as_the_stride_leaves(sha
     n_tokens, window, stride = shape
     windows = sliding_windows(*shape)
     targets = [(t, w) for w in windows for t in range(w.first_target, w.end)]
-    seams = set(range(window, n_tokens, window)) if stride == window else set()
-    assert [t for t, _ in targets] == [t for t in range(1, n_tokens) if t not in seams]
+    unscored = set(range(window, n_tokens, window)) if stride == window else set()
+    assert [t for t, _ in targets] == [t for t in range(1, n_tokens) if t not in unscored]
     for number, w in enumerate(windows):
         assert w.begin == number * stride and w.end == min(w.begin + window, n_tokens)
     assert all(w.end < n_tokens for w in windows[:-1])
@@ -162,7 +162,7 @@ def test_every_average_of_the_ledger_is_its_formula(shape, seed, n_units):
     assert scores.n_scored == len(scored)
     assert math.isclose(scores.perplexity, math.exp(sum(scored) / len(scored)), rel_tol=1e-11)
     assert math.isclose(scores.window_mean_perplexity, math.exp(sum(means) / len(means)), rel_tol=1e-11)
-    whole = sum(scored) / len(scored) * (len(scores.nll) - 1)  # seams count with the mean of the others
+    whole = sum(scored) / len(scored) * (len(scores.nll) - 1)  # unscored tokens count with the mean of the others
     assert math.isclose(scores.word_perplexity(n_units), math.exp(whole / n_units), rel_tol=1e-11)
     assert math.isclose(scores.bits_per_byte(n_units), whole / math.log(2) / n_units, rel_tol=1e-11)
     if any(weights):

@@ -181,7 +181,7 @@ FOLDERS = {
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_ids_are_those_of_auto_tokenizer_and_a_saved_folder_keeps_them(name, make, tmp_path):
-    """Specials before, inside and after words; then tf -> ours -> tf: what we write is read alike by both."""
+    """Specials before, inside and after words; then tf -> ours -> tf: what we write is read in the same way by both."""
     folder = make(**FOLDERS[name])
     ours, theirs = Tokenizer.load(folder), transformers.AutoTokenizer.from_pretrained(folder)
     assert ours.vocab_size == len(theirs) and ours.eos_id == theirs.eos_token_id
@@ -280,7 +280,7 @@ def test_two_tokenizers_in_one_folder_are_refused(make, tiny_folder):
 
 
 def test_a_save_into_a_folder_with_another_tokenizer(make, tiny, tiny_tokenizer):
-    """Whoever loads the folder afterwards, with us or with transformers, gets what was saved."""
+    """Loaded afterwards, with us or with transformers, the folder gives what was saved."""
     other = Tokenizer.train([f"some other text {USER} and more of it"] * 3, 300, [END, USER])
     folder = make("parts", added_tokens={"<old>": 4096}, special_tokens_map={"eos_token": "<old>"})
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 7, "do_sample": True}), encoding="utf-8")
