@@ -1,4 +1,4 @@
-"""Bugs, some from public projects and the others typical, each to be switched on here, and the table of what catches them:
+"""Bugs from public projects, and typical ones, each to be switched on here, and the table of what catches them:
 
     python tests/mutants.py
 
