@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from minigpt.lecture.exercises import EXERCISES, check, find_hint
 
@@ -75,6 +76,31 @@ def test_an_unknown_mistake_is_described(capsys):
     assert "the shape is (4, 9), expected (4, 5)" in out
     assert "the numbers are torch.float32, expected torch.bool" in out
     assert "expected\n[9, 3, 9]\ngot\n[9]" in out
+
+
+def test_the_input_is_shown_by_the_names_of_the_answer(capsys):
+    check("causal_mask", lambda n_query, n_key: torch.zeros(n_query, n_key).bool())
+    check("causal_mask", lambda *sizes: torch.zeros(sizes).bool())
+    named, unnamed = capsys.readouterr().out.split("✗ causal_mask")[1:]
+    assert "The input was\nn_query = 4\nn_key = 4" in named
+    assert "The input was\n4\n4" in unnamed
+
+
+TORCHS_OWN = [
+    ("cross_entropy", lambda x, y, i: F.cross_entropy(x, y, ignore_index=i), "cross_entropy"),
+    ("cross_entropy", lambda x, y, i: torch.nn.CrossEntropyLoss(ignore_index=i)(x, y), "cross_entropy"),
+    ("cross_entropy", lambda x, y, i: F.nll_loss(x.log_softmax(-1), y, ignore_index=i), "nll_loss"),
+    ("log_softmax", lambda x: x.log_softmax(-1), "log_softmax"),
+    ("log_softmax", lambda x: F.log_softmax(x, dim=-1), "log_softmax"),
+    ("log_softmax", lambda x: torch.log_softmax(x, -1), "log_softmax"),
+    ("attention", lambda q, k, v, m: F.scaled_dot_product_attention(q[None], k[None], v[None], m)[0], "scaled_dot"),
+]
+
+
+@pytest.mark.parametrize("name, answer, used", TORCHS_OWN)
+def test_an_answer_that_only_calls_torch_is_asked_to_be_by_hand(name, answer, used, capsys):
+    check(name, answer)
+    assert f"✗ {name}: the numbers are right, and torch's own {used}" in capsys.readouterr().out
 
 
 def test_reading_all_tokens_at_once_is_no_answer_to_token_by_token(capsys):

@@ -31,9 +31,7 @@ def test_data_of_others_are_not_in_the_repository():
         pytest.skip("not a git checkout")
     names = tracked.stdout.split("\n")
     assert not [
-        name
-        for name in names
-        if name.startswith("weights/") and not re.match(r"weights/(tiny(-\w+)?/|README)", name)
+        name for name in names if name.startswith("weights/") and not re.match(r"weights/(tiny(-\w+)?/|README)", name)
     ]
     assert not [name for name in names if "wikitext" in name or "tangshi" in name]
 

@@ -1,11 +1,13 @@
 """How an answer is checked: run it, compare it with the right one, and then with every known mistake."""
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,7 @@ class Exercise:
     oracle: Callable
     inputs: list[tuple]
     mistakes: list[tuple[Callable, str]]  # (a wrong answer, the hint that names it)
+    by_hand: tuple[Callable, ...] = ()  # torch's functions for the whole task, which an answer does without
 
 
 def find_hint(exercise: Exercise, answer: Callable) -> str | None:
@@ -21,7 +24,8 @@ def find_hint(exercise: Exercise, answer: Callable) -> str | None:
     results = [_result(answer, inputs) for inputs in exercise.inputs]
     expected = [_result(exercise.oracle, inputs) for inputs in exercise.inputs]
     if all(map(_same, results, expected)):
-        return None
+        used = _used(exercise, answer)
+        return used and f"the numbers are right, and torch's own {used} made them. Write it out by hand."
     if all(result is None or result is ... for result in results):
         return f"nothing came back yet. {exercise.task}"
     for mistake, hint in exercise.mistakes:
@@ -30,7 +34,37 @@ def find_hint(exercise: Exercise, answer: Callable) -> str | None:
         ):
             return hint
     wrong = next(i for i, (result, right) in enumerate(zip(results, expected, strict=True)) if not _same(result, right))
-    return _difference(results[wrong], expected[wrong]) + f" The input was\n{_shown(exercise.inputs[wrong])}"
+    return _difference(results[wrong], expected[wrong]) + f" The input was\n{_named(exercise.inputs[wrong], answer)}"
+
+
+class _Calls(TorchFunctionMode):
+    """Notes which of torch's functions are called inside."""
+
+    def __init__(self):
+        self.called = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.called.append(function)
+        return function(*args, **(kwargs or {}))
+
+
+def _used(exercise: Exercise, answer: Callable) -> str | None:
+    """The name of the first function called that does the whole task."""
+    with _Calls() as calls:
+        for inputs in exercise.inputs:
+            _result(answer, inputs)
+    return next((function.__name__ for function in calls.called if function in exercise.by_hand), None)
+
+
+def _named(inputs: tuple, answer: Callable) -> str:
+    """The inputs, each after the name that the answer gives it."""
+    try:
+        names = list(inspect.signature(answer).parameters)
+    except ValueError:  # some functions written in C have no signature
+        names = []
+    if len(names) != len(inputs):
+        return _shown(inputs)
+    return "\n".join(f"{name} = {_shown(value)}" for name, value in zip(names, inputs, strict=True))
 
 
 def _difference(result: Any, right: Any) -> str:

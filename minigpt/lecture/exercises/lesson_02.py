@@ -1,6 +1,7 @@
 """Attention: the causal mask, and the formula."""
 
 import torch
+import torch.nn.functional as F
 
 from ...attention import causal_mask, explicit_attention
 from .checking import Exercise, numbers
@@ -17,6 +18,16 @@ def _attention(q, k, v, allowed):
 def _mask_after_softmax(q, k, v, allowed):
     weights = (q @ k.transpose(-2, -1) / q.size(-1) ** 0.5).softmax(-1)
     return weights.masked_fill(~allowed, 0.0) @ v
+
+
+def _softmax_over_queries(q, k, v, allowed):
+    scores = (q @ k.transpose(-2, -1) / q.size(-1) ** 0.5).masked_fill(~allowed, -torch.inf)
+    return scores.softmax(dim=-2) @ v
+
+
+def _zeros_and_ones_added(q, k, v, allowed):
+    """The lecture's rule, taken at its word."""
+    return (q @ k.transpose(-2, -1) / q.size(-1) ** 0.5 + allowed).softmax(-1) @ v
 
 
 _MASKED = causal_mask(4, 4)
@@ -40,6 +51,21 @@ EXERCISES = {
             (
                 lambda n, m: ~causal_mask(n, m),
                 "upside down: here True means 'may look'. You marked what is to be hidden.",
+            ),
+            (
+                lambda n, m: torch.ones(n, m).bool().triu(m - n),
+                "triu keeps the upper half: each query may look at itself and at what comes *after* it. The past is "
+                "the lower half, tril.",
+            ),
+            (
+                lambda n, m: torch.ones(n, m).bool().triu(1),
+                "triu(1) is the future of a square matrix: what is to be hidden, while True means 'may look'. The past "
+                "is the lower half, tril.",
+            ),
+            (
+                lambda n, m: torch.ones(n, m).bool().triu(),
+                "triu keeps the upper half: each query may look at itself and at what comes *after* it. The past is "
+                "the lower half, tril.",
             ),
         ],
     ),
@@ -70,6 +96,22 @@ EXERCISES = {
                 lambda q, k, v, m: explicit_attention(q, k, v, mask=~m),
                 "the mask is the wrong way round: True means 'may look', so the scores to fill are those of ~mask.",
             ),
+            (
+                lambda q, k, v, m: _weighted(q @ k.transpose(-2, -1) / q.size(-1) ** 0.5, v, ~m),
+                "the mask is the wrong way round: the scores to fill are those of ~mask. As it stands, the last query "
+                "has no key to look at, and its row is nan.",
+            ),
+            (
+                _softmax_over_queries,
+                "the softmax ran over the queries, down the columns. Each *query* shares out a weight of 1 among its "
+                "keys: dim=-1.",
+            ),
+            (
+                _zeros_and_ones_added,
+                "the mask was added as 0 and 1, as the lecture's rule says. A constant in front of a score hides "
+                "nothing: what is not allowed needs -inf.",
+            ),
         ],
+        by_hand=(F.scaled_dot_product_attention,),
     ),
 }

@@ -1,6 +1,7 @@
 """Cross-entropy: log-softmax, and a mean that ignores."""
 
 import torch
+import torch.nn.functional as F
 
 from ...loss import cross_entropy, log_softmax
 from .checking import Exercise, numbers
@@ -59,6 +60,7 @@ EXERCISES = {
                 "computed down the columns: each *row* is one distribution, so sum over the last dimension.",
             ),
         ],
+        by_hand=(torch.log_softmax, torch.Tensor.log_softmax, F.log_softmax),
     ),
     "cross_entropy": Exercise(
         "Return the mean of -log p(target) over the targets that are not ignore_index.",
@@ -94,5 +96,6 @@ EXERCISES = {
                 "the ignored targets were scored as if they were class 0. They must not be in the mean at all.",
             ),
         ],
+        by_hand=(F.cross_entropy, F.nll_loss),
     ),
 }

@@ -1,5 +1,7 @@
 """Weights: three matrices in one, and where the parameters are."""
 
+import dataclasses
+
 import torch
 
 from ...models import GPT2, GPT2Config
@@ -39,6 +41,21 @@ EXERCISES = {
                 lambda w: (_split(w)[1], _split(w)[0], _split(w)[2]),
                 "query and key have changed places. The order in c_attn is query, key, value.",
             ),
+            (
+                lambda w: tuple(w.tensor_split(3, dim=0)),
+                "cut along the rows, the inputs. The columns hold query, key and value, C of each: dim=1. Then "
+                "transpose.",
+            ),
+            (
+                lambda w: tuple(part.t() for part in w.tensor_split(3, dim=0)),
+                "cut along the rows, the inputs. The columns hold query, key and value, C of each: dim=1. Then "
+                "transpose.",
+            ),
+            (
+                lambda w: tuple(part.reshape(len(w), len(w)) for part in w.flatten().chunk(3)),
+                "the numbers were cut as one long row: the first C·C of them are parts of query, key *and* value. Cut "
+                "along the columns.",
+            ),
         ],
     ),
     "count_parameters": Exercise(
@@ -59,6 +76,22 @@ EXERCISES = {
                 "the position embedding is missing: n_positions vectors of n_embd numbers.",
             ),
             (lambda c: _n_parameters(c) - 2 * c.n_embd, "the final norm, after the last block, is missing."),
+            (
+                lambda c: _n_parameters(c) - 4 * c.n_layer * c.n_embd,
+                "the two norms of each block are missing: each has a weight and a bias of n_embd numbers.",
+            ),
+            (
+                lambda c: _n_parameters(c) - c.n_layer * (c.n_embd + 1) * c.n_embd,
+                "attention has four linear layers, and one is missing: query, key, value and the output projection.",
+            ),
+            (
+                lambda c: _n_parameters(c) - 3 * c.n_layer * (2 * c.n_embd + 1) * c.n_embd,
+                "the MLP is n_embd wide here. Inside it is 4 · n_embd wide: up (4 C × C) and down (C × 4 C).",
+            ),
+            (
+                lambda c: _n_parameters(dataclasses.replace(c, n_layer=1)),
+                "one block was counted. There are n_layer of them.",
+            ),
         ],
     ),
 }

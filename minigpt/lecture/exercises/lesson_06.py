@@ -98,6 +98,15 @@ EXERCISES = {
                 "places of the vocabulary. Use the indices that sort returns.",
             ),
             (
+                lambda x, p: keep_top_p(x, p).masked_fill(keep_top_p(x, p) == -torch.inf, 0.0),
+                "the right tokens, but the others got the logit 0, and exp(0) is 1: they can still be drawn. Only -inf "
+                "becomes the probability 0.",
+            ),
+            (
+                lambda x, p: keep_top_p(x, p).softmax(-1),
+                "these are the probabilities that come out of it. New *logits* are asked for.",
+            ),
+            (
                 lambda x, p: x.masked_fill(x.softmax(-1) < p, -torch.inf),
                 "each probability was compared with p by itself. It is their sum, from the likeliest down, that "
                 "should reach p.",

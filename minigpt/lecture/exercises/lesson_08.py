@@ -22,6 +22,22 @@ def _most_frequent_word_pair(words):
     return longest[:2]
 
 
+def _each_pair_once_a_word(words):
+    counts = {}
+    for word, frequency in words.items():
+        for pair in set(pairwise(word)):
+            counts[pair] = counts.get(pair, 0) + frequency
+    return max(counts, key=counts.get)
+
+
+def _across_words(words):
+    row = [token for word, frequency in words.items() for _ in range(frequency) for token in word]
+    counts = {}
+    for pair in pairwise(row):
+        counts[pair] = counts.get(pair, 0) + 1
+    return max(counts, key=counts.get)
+
+
 def _merge(ids, pair, new_id):
     merged, position = [], 0
     while position < len(ids):
@@ -36,6 +52,14 @@ def _merge_once(ids, pair, new_id):
         if tuple(ids[i : i + 2]) == pair:
             return [*ids[:i], new_id, *ids[i + 2 :]]
     return list(ids)
+
+
+def _either_of_the_pair(ids, pair, new_id):
+    return [new_id if id in pair else id for id in ids]
+
+
+def _second_kept(ids, pair, new_id):
+    return [new_id if tuple(ids[i : i + 2]) == pair else id for i, id in enumerate(ids)]
 
 
 def _merge_overlapping(ids, pair, new_id):
@@ -53,6 +77,7 @@ EXERCISES = {
             ({("a", "b"): 9, ("c", "d", "e"): 6, ("x", "c", "d"): 4},),
             ({("a", "a", "a"): 2, ("b", "c"): 3},),
             ({("a", "b"): 9, ("c", "d"): 1, ("x", "c", "d"): 1},),
+            ({("a",): 9, ("b", "c"): 3},),
         ],
         [
             (
@@ -62,6 +87,20 @@ EXERCISES = {
             (
                 _most_frequent_word_pair,
                 "this is the first pair of the most frequent word. A pair collects counts from *all* words it is in.",
+            ),
+            (
+                _each_pair_once_a_word,
+                "a pair that stands in a word twice counts twice: a a a has the pair (a, a) two times.",
+            ),
+            (
+                _across_words,
+                "the words were put in a row, so the end of one and the beginning of the next became neighbours. Pairs "
+                "never reach across words.",
+            ),
+            (
+                lambda words: "".join(_most_frequent_pair(words)),
+                "the right pair, joined to one text. Return the two tokens as a tuple: merging needs to know where one "
+                "ends.",
             ),
         ],
     ),
@@ -80,6 +119,14 @@ EXERCISES = {
             (
                 _merge_overlapping,
                 "in 5 5 5 the middle one was used twice. A merged token is gone: go on after the pair.",
+            ),
+            (
+                _either_of_the_pair,
+                "each token of the pair was replaced by itself. Both together, side by side, become one new token.",
+            ),
+            (
+                _second_kept,
+                "the first token of the pair became new_id, and the second is still there. The two become one.",
             ),
         ],
     ),
