@@ -687,7 +687,7 @@ def _():
 
 
 @check(
-    "ledger",
+    "losses",
     "perplexity.windows perplexity.scores perplexity.scoring",
     "test_perplexity.py::test_three_columns_come_out_of_three_loops",
 )

@@ -82,9 +82,9 @@ def test_unscored_tokens_count_with_the_mean_of_the_others():
     assert scores.bits_per_byte(6) == pytest.approx(1 / math.log(2))
 
 
-def test_the_ledger_as_a_table(capsys, tmp_path, text_file, tiny, tiny_tokenizer):
-    file = tmp_path / "ledger.csv"
-    assert run(capsys, "perplexity", "--text", text_file, "--window", 32, "--stride", 32, "--ledger", file)[0] == 0
+def test_the_losses_as_a_table(capsys, tmp_path, text_file, tiny, tiny_tokenizer):
+    file = tmp_path / "losses.csv"
+    assert run(capsys, "perplexity", "--text", text_file, "--window", 32, "--stride", 32, "--losses", file)[0] == 0
     rows = list(csv.DictReader(file.open(encoding="utf-8", newline="")))
     scores = score(tiny, tiny_tokenizer.encode(TEXT), 32, 32)
     assert "".join(row["token"] for row in rows) == TEXT
@@ -138,32 +138,32 @@ def test_published_numbers_stand_beside_what_is_measured(capsys, monkeypatch):
     asked = []
     monkeypatch.setattr(command, "load_model", lambda name, *_: asked.append(name))
 
-    def ledger(model, tokens, window, stride, batch_size):
+    def measured(model, tokens, window, stride, batch_size):
         windows = sliding_windows(len(tokens), window, stride)
         nll = np.full(len(tokens), np.nan)
         for number, w in enumerate(windows):
             nll[w.first_target : w.end] = 3.0 + number
         return Scores(nll, windows)
 
-    monkeypatch.setattr(command, "score", ledger)
+    monkeypatch.setattr(command, "score", measured)
     code, out, _ = run(capsys, "perplexity", "--published", "all", "--json")
     rows = {row["name"]: row for row in map(json.loads, out.splitlines())}
     assert code == 0 and len(rows) == len(PUBLISHED) and set(asked) == {"gpt2"} and len(asked) == 3
     assert {name for name, row in rows.items() if row["measured"] is not None} == {
         "lecture-gpt2",
-        "seams-gpt2",
+        "touching-gpt2",
         "paper-gpt2",
     }
     assert rows["lecture-gpt2"]["value"] == 25.1880
     tokens = load_tokenizer("tiny").encode(text)
-    assert rows["lecture-gpt2"]["measured"] == ledger(None, tokens, 1024, 512, None).window_mean_perplexity
-    paper = ledger(None, load_tokenizer("tiny").encode(detokenize(text)), 1024, 32, None)
+    assert rows["lecture-gpt2"]["measured"] == measured(None, tokens, 1024, 512, None).window_mean_perplexity
+    paper = measured(None, load_tokenizer("tiny").encode(detokenize(text)), 1024, 32, None)
     assert rows["paper-gpt2"]["measured"] == paper.word_perplexity(400 * 7 + 1), "6 words and a line end each"
 
     asked.clear()
-    code, out, _ = run(capsys, "perplexity", "--published", "seams-gpt2")
-    [line] = [line for line in out.splitlines() if line.startswith("seams-gpt2")]
-    assert code == 0 and asked == ["gpt2"] and f"{rows['seams-gpt2']['measured']:.4f}" in line and "29.94" in line
+    code, out, _ = run(capsys, "perplexity", "--published", "touching-gpt2")
+    [line] = [line for line in out.splitlines() if line.startswith("touching-gpt2")]
+    assert code == 0 and asked == ["gpt2"] and f"{rows['touching-gpt2']['measured']:.4f}" in line and "29.94" in line
     assert "lecture-gpt2" not in out
     code, out, _ = run(capsys, "perplexity", "--published", "all")
     [blank] = [line for line in out.splitlines() if line.startswith("lecture-gpt2-medium ")]
@@ -245,7 +245,7 @@ def test_surprise_is_a_colour():
         (["--text", "{tmp}/fine.txt", "--stride", "0"], "stride"),
         (["--text", "{tmp}/fine.txt", "--dtype", "int8"], "int8"),
         (["--text", "{tmp}/fine.txt", "--plot", "{tmp}/no/where.png"], "where.png cannot be written"),
-        (["--text", "{tmp}/fine.txt", "--ledger", "{tmp}"], "cannot be written"),
+        (["--text", "{tmp}/fine.txt", "--losses", "{tmp}"], "cannot be written"),
         (["--text", "{tmp}/fine.txt", "--plot", "{tmp}/picture.xyz"], "ends in .png"),
         (["--text", "{tmp}/fine.txt", "--surprise", "0"], "at least 1"),
     ],

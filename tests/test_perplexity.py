@@ -134,7 +134,7 @@ def losses_by_context(theirs, tokens) -> np.ndarray:
     return table
 
 
-def expected_ledger(table, n_tokens, window, stride) -> tuple[np.ndarray, np.ndarray]:
+def expected_losses(table, n_tokens, window, stride) -> tuple[np.ndarray, np.ndarray]:
     """Each token's loss and context, from the first window that holds it: no list of windows is needed."""
     nll, context = np.full(n_tokens, np.nan), np.zeros(n_tokens, dtype=int)
     for t in range(n_tokens):
@@ -145,9 +145,9 @@ def expected_ledger(table, n_tokens, window, stride) -> tuple[np.ndarray, np.nda
     return nll, context
 
 
-def assert_ledger(ours, table, tokens, window, stride):
+def assert_losses(ours, table, tokens, window, stride):
     scores = score(ours, tokens, window, stride, batch_size=3)
-    nll, context = expected_ledger(table, len(tokens), window, stride)
+    nll, context = expected_losses(table, len(tokens), window, stride)
     where = f"N={len(tokens)}, window={window}, stride={stride}"
     assert np.array_equal(np.isnan(scores.nll), np.isnan(nll)), where
     assert np.nanmax(np.abs(scores.nll - nll), initial=0) < 1e-12, where
@@ -167,13 +167,13 @@ def forty_tokens():
 
 
 @pytest.mark.parametrize("n_tokens", range(2, 41))
-def test_the_ledger_is_right_for_every_window_and_stride(forty_tokens, n_tokens, full):
+def test_the_losses_are_right_for_every_window_and_stride(forty_tokens, n_tokens, full):
     """All (N, window, stride) with N up to 40, or a fifth of them."""
     ours, table, tokens = forty_tokens
     for window in range(2, n_tokens + 2):
         for stride in range(1, window + 1):
             if full or (n_tokens + 2 * window + stride) % 5 == 0:
-                assert_ledger(ours, table, tokens[:n_tokens], window, stride)
+                assert_losses(ours, table, tokens[:n_tokens], window, stride)
 
 
 def pytest_generate_tests(metafunc):
@@ -181,7 +181,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("seed_of_text", range(50 if metafunc.config.getoption("--full") else 10))
 
 
-def test_the_ledger_is_right_for_longer_texts(seed_of_text):
+def test_the_losses_are_right_for_longer_texts(seed_of_text):
     seed, rng = seed_of_text, random.Random(seed_of_text)
     ours, theirs = pair(seed, n_positions=64)
     tokens = [rng.randrange(ours.config.vocab_size) for _ in range(rng.randint(60, 400))]

@@ -149,7 +149,7 @@ def test_each_token_is_scored_once_with_as_much_context_as_the_stride_leaves(sha
 
 @examples
 @given(window_shapes(), seeds, integers(1, 1000))
-def test_every_average_of_the_ledger_is_its_formula(shape, seed, n_units):
+def test_every_average_of_the_losses_is_its_formula(shape, seed, n_units):
     windows = sliding_windows(*shape)
     losses = random(seed, shape[0]).abs().tolist()
     nll = np.full(shape[0], np.nan)

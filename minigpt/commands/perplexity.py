@@ -56,7 +56,7 @@ def add(parser) -> None:
         help="print the first N tokens and their loss (colours on a terminal)",
     )
     parser.add_argument(
-        "--ledger",
+        "--losses",
         type=not_empty,
         metavar="CSV",
         help="write each token's loss, window and context (of the first stride)",
@@ -69,24 +69,24 @@ def run(options) -> int:
         return run_published(options)
     text = read_text(options.text) if options.text else dataset_text(options.dataset)
     check_picture(options.plot)
-    check_writable(options.ledger)
+    check_writable(options.losses)
     model, tokenizer = load(options)
     ids = tokenizer.encode(text)
-    ledgers = {}
+    measured = {}
     for stride in dict.fromkeys(options.stride or [None]):
         scores = score(model, ids, options.window, stride, options.batch_size)
-        ledgers[scores.stride] = scores
+        measured[scores.stride] = scores
     n_words, n_bytes = wikitext_words() if options.dataset else len(text.split()), len(text.encode())
-    rows = [numbers(scores, n_words, n_bytes) for scores in ledgers.values()]
-    first = next(iter(ledgers.values()))
+    rows = [numbers(scores, n_words, n_bytes) for scores in measured.values()]
+    first = next(iter(measured.values()))
 
     if options.plot:
-        plot_measurement(ledgers, tokenizer.pieces(ids[:TOKENS_IN_PLOT])).savefig(options.plot, dpi=110)
-    if options.ledger:
-        write_ledger(options.ledger, ids, first, tokenizer)
+        plot_measurement(measured, tokenizer.pieces(ids[:TOKENS_IN_PLOT])).savefig(options.plot, dpi=110)
+    if options.losses:
+        write_losses(options.losses, ids, first, tokenizer)
     tokens = tokenizer.pieces(ids[: options.surprise or 0])
     if options.json:
-        for row, scores in zip(rows, ledgers.values(), strict=True):
+        for row, scores in zip(rows, measured.values(), strict=True):
             nll = {"nll": list(zip(tokens, scores.nll.tolist(), strict=False))} if options.surprise else {}
             print_json(row | nll)
         return 0
@@ -150,7 +150,7 @@ def _number(value: float) -> str:
     return "-" if value != value else f"{value:.4f}" if value < 1e7 else f"{value:.4e}"
 
 
-def write_ledger(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
+def write_losses(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
     with open(file, "w", newline="", encoding="utf-8") as sheet:
         writer = csv.writer(sheet)
         writer.writerow(["position", "id", "token", "nll", "window", "context"])
@@ -162,7 +162,7 @@ def write_ledger(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
 
 def run_published(options) -> int:
     """Published numbers and, beside them, what is measured here with the same settings; blank where nothing was."""
-    given = [name for name in ("window", "stride", "plot", "surprise", "ledger") if getattr(options, name) is not None]
+    given = [name for name in ("window", "stride", "plot", "surprise", "losses") if getattr(options, name) is not None]
     if given or options.source != "tiny":
         raise ValueError(f"--published brings its own settings; leave out --{given[0] if given else 'source'}")
     shown = [p for p in PUBLISHED if options.published in (p.name, "all")]

@@ -118,7 +118,7 @@ def steps(model: LanguageModel, prompts, max_new_tokens: int, **settings) -> Ite
 
 
 def begin(model: LanguageModel, prompts: Sequence[Sequence[int]], stopping: Stopping) -> list[Generation]:
-    """Generations with nothing written yet; one that has no room for a token has its stop_reason already."""
+    """Generations with nothing written yet; one whose context is full has its stop_reason already."""
     texts = model.first_texts(prompts)
     return [Generation(text, [], stopping.reason(len(text), 0)) for text in texts]
 
@@ -130,7 +130,7 @@ def add_step(generations: list[Generation], step: Step) -> None:
 
 
 def _decode(model, prompts, settings: Settings, stopping: Stopping) -> tuple[list[Generation], Iterator[Step]]:
-    """The texts with nothing written yet, and the steps that write them. One without room for a token is not started:
+    """The texts with nothing written yet, and the steps that write them. One whose context is full is not started:
     it would need a place in the cache."""
     answers = begin(model, prompts, stopping)
     choose = settings.chooser(prompts)
@@ -143,7 +143,7 @@ def _decode(model, prompts, settings: Settings, stopping: Stopping) -> tuple[lis
 
 def _search(model, prompt: list[int], settings: Settings, stopping: Stopping) -> Generation:
     [empty] = begin(model, [prompt], stopping)
-    if empty.stop_reason is not None:  # no room for a single token
+    if empty.stop_reason is not None:  # the context is full
         return empty
     search = beam_search(
         model,

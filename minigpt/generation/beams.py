@@ -62,7 +62,7 @@ def beam_search(
     most_new = stopping.most_new(len(text))
     if most_new < 1:
         raise ValueError(
-            f"no room for a token: max_new_tokens={max_new_tokens}, {len(text)} of the context's tokens used"
+            f"no token can be written: max_new_tokens={max_new_tokens}, {len(text)} of the context's tokens used"
         )
     read = reader(model, max_new_tokens)
     running = [Beam(text, [], 0.0)]

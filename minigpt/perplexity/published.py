@@ -41,7 +41,7 @@ PUBLISHED = [
     Published("lecture-gpt2-large",   "gpt2-large",  16.4541,  512, LECTURE, "the lecture series"),
     Published("docs-gpt2-large",      "gpt2-large",  16.4443,  512, DOCUMENTATION, "documentation since #34387"),
     Published("docs-gpt2-large-1024", "gpt2-large",  19.44,   1024, LECTURE, "documentation, windows that only touch"),
-    Published("seams-gpt2",           "gpt2",        29.94,   1024, LECTURE, "transformers #13761, llm.c #276"),
+    Published("touching-gpt2",        "gpt2",        29.94,   1024, LECTURE, "transformers #13761, llm.c #276"),
     Published("paper-gpt2",           "gpt2",        29.41,     32, PER_WORD, PAPER, detokenized=True),
     Published("paper-gpt2-medium",    "gpt2-medium", 22.76,     32, PER_WORD, PAPER, detokenized=True),
     Published("paper-gpt2-large",     "gpt2-large",  19.93,     32, PER_WORD, PAPER, detokenized=True),

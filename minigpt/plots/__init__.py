@@ -4,8 +4,10 @@ from .attention import plot_attention, plot_mask
 from .perplexity import plot_loss_by_context, plot_measurement, plot_strides, plot_surprise, plot_windows
 from .search import plot_tree
 from .speed import plot_growth, plot_speed
-from .style import BLUE, GREEN, GREY, ORANGE, RED, token_label
+from .style import BLUE, GREEN, GREY, ORANGE, RED, token_label, use_chinese_font
 from .training import plot_losses
+
+use_chinese_font()
 
 __all__ = [
     "BLUE",
@@ -25,4 +27,5 @@ __all__ = [
     "plot_tree",
     "plot_windows",
     "token_label",
+    "use_chinese_font",
 ]

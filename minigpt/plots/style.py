@@ -1,15 +1,73 @@
-"""Colours and labels that all pictures share: white paper and dark ink, in print and on a dark page."""
+"""Colours, labels and fonts that all pictures share: white paper and dark ink, in print and on a dark page."""
 
+import unicodedata
+import warnings
+from functools import cache
+
+import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
 BLUE, ORANGE, GREEN, RED, GREY = "#3b6fb6", "#e07b39", "#4c9a5f", "#c0504d", "#8a8f98"
 
+# Fonts with Chinese characters, of Linux, macOS and Windows; the first that matplotlib finds is used.
+CHINESE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans GB", "Heiti SC", "Microsoft YaHei", "SimHei",
+    "Noto Sans CJK JP", "Arial Unicode MS",
+)  # fmt: skip
+WIDEST_LABEL = 12  # columns; a Chinese character takes two
+
+
+def use_chinese_font() -> str | None:
+    """Let matplotlib take Chinese characters from a font that has them, and all others as before; its name, or None
+    where there is no such font."""
+    installed = {font.name for font in fontManager.ttflist}
+    found = next((name for name in CHINESE_FONTS if name in installed), None)
+    family = matplotlib.rcParams["font.family"]
+    if found and found not in family:
+        matplotlib.rcParams["font.family"] = [*family, found]
+    return found
+
 
 def token_label(text: str) -> str:
-    """A token as a short axis label: blanks made visible, characters that fonts may lack written as escapes."""
+    """A token as a short axis label: blanks made visible, characters that no font of the picture has as escapes."""
     shown = text.replace(" ", "␣").replace("\n", "⏎")
-    shown = "".join(c if c in "␣⏎" or (c.isprintable() and ord(c) < 0x250) else f"\\u{ord(c):04x}" for c in shown)
-    return shown if len(shown) <= 12 else shown[:11] + "…"
+    shown = "".join(character if _can_be_drawn(character) else f"\\u{ord(character):04x}" for character in shown)
+    if _columns(shown) <= WIDEST_LABEL:
+        return shown
+    while _columns(shown) > WIDEST_LABEL - 1:
+        shown = shown[:-1]
+    return shown + "…"
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _can_be_drawn(character: str) -> bool:
+    if character in "␣⏎" or (character.isprintable() and ord(character) < 0x250):
+        return True
+    found = character.isprintable() and any(
+        font.get_char_index(ord(character)) for font in _fonts(tuple(matplotlib.rcParams["font.family"]))
+    )
+    if not found and "\u4e00" <= character <= "\u9fff":
+        _say_what_to_install()
+    return found
+
+
+@cache
+def _fonts(family: tuple[str, ...]) -> list:
+    return [get_font(findfont(FontProperties(family=[name]))) for name in family]
+
+
+@cache
+def _say_what_to_install() -> None:
+    warnings.warn(
+        "matplotlib finds no font with Chinese characters, so pictures show their numbers: install one, such as Noto "
+        "Sans CJK (Debian, Ubuntu: apt install fonts-noto-cjk), and start Python again",
+        stacklevel=5,
+    )
 
 
 def from_white_to(colour: str):

@@ -252,7 +252,7 @@ class Tokenizer(NamedTokens):
         The vocabulary is the 256 bytes, the merges in the order learned, and the special tokens last, the first of
         which ends a text. Where their names stand in the texts, these are cut, and nothing is learned of them. Of
         equally frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every
-        unit is a single token. Raises ValueError for a vocab_size without room for bytes and special tokens, for half a
+        unit is a single token. Raises ValueError for a vocab_size too small for bytes and special tokens, for half a
         surrogate pair in a text, and for a single string, whose texts would be its characters.
         """
         if isinstance(texts, str):

@@ -19,4 +19,4 @@ def count_parameters(config):
     mlp = linear(c, 4 * c) + linear(4 * c, c)
     block = norm + attention + norm + mlp
     embeddings = config.vocab_size * c + config.n_positions * c
-    return embeddings + config.n_layer * block + norm  # the last norm stands behind the blocks
+    return embeddings + config.n_layer * block + norm  # the last norm comes after the blocks
