@@ -67,8 +67,8 @@ class RopeScaling:
         check_fields(self, number, "factor", least=1)
         of_llama3 = ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
         if self.rope_type == "linear":
-            if given := [name for name in of_llama3 if getattr(self, name) is not None]:
-                raise ValueError(f"{given[0]} belongs to rope_type llama3, got {self!r}")
+            if superfluous := [name for name in of_llama3 if getattr(self, name) is not None]:
+                raise ValueError(f"{superfluous[0]} belongs to rope_type llama3, got {self!r}")
             return
         check_fields(self, number, "low_freq_factor high_freq_factor", above=0)
         check_fields(self, integer, "original_max_position_embeddings", least=1)

@@ -162,9 +162,11 @@ def write_losses(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
 
 def run_published(options) -> int:
     """Published numbers and, beside them, what is measured here with the same settings; blank where nothing was."""
-    given = [name for name in ("window", "stride", "plot", "surprise", "losses") if getattr(options, name) is not None]
-    if given or options.source != "tiny":
-        raise ValueError(f"--published brings its own settings; leave out --{given[0] if given else 'source'}")
+    asked_for = [
+        name for name in ("window", "stride", "plot", "surprise", "losses") if getattr(options, name) is not None
+    ]
+    if asked_for or options.source != "tiny":
+        raise ValueError(f"--published brings its own settings; leave out --{asked_for[0] if asked_for else 'source'}")
     shown = [p for p in PUBLISHED if options.published in (p.name, "all")]
     missing = {p.model for p in shown if options.published == "all" and not on_disk(p.model)}
     measured = {}

@@ -89,9 +89,9 @@ def run(options) -> int:
 
 def check_resumable(options, directory: Path) -> None:
     names = ("text", "recipe", "model", "init", "steps", "seed", "file_dtype")
-    given = [name.replace("_", "-") for name in names if getattr(options, name) is not None]
-    if given or options.set:
-        raise ValueError(f"--resume goes on with the run as it was; leave out --{given[0] if given else 'set'}")
+    asked_for = [name.replace("_", "-") for name in names if getattr(options, name) is not None]
+    if asked_for or options.set:
+        raise ValueError(f"--resume goes on with the run as it was; leave out --{asked_for[0] if asked_for else 'set'}")
     if not (directory / RUN_FILE).is_file():
         raise ValueError(f"{directory} holds no run to resume: there is no {RUN_FILE}")
     run = read_json(directory / RUN_FILE)
