@@ -102,7 +102,7 @@ RECIPES = {
     "tiny-zh": Recipe(
         8192,
         dict(n_positions=256, n_embd=160, n_layer=5, n_head=5, **NO_DROPOUT),
-        TrainConfig(steps=10_000),
+        TrainConfig(steps=9_000),
         corpus=tang_poems_corpus,
         tokens_within="characters",
     ),
