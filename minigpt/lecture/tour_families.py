@@ -8,7 +8,7 @@ from ..loss import decoder_inputs, sequence_loss
 from ..trace import trace
 from ..train.held_out import cross_attention_cut
 
-GAP = "Return the [MASK] of items in the list."
+GAP = "Return [MASK] if the object is callable."
 SPAN = "Return the <extra_id_0> of items in the list."
 ANSWER = "<extra_id_0> number"
 
