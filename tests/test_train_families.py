@@ -126,6 +126,24 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(family, tmp_path):
     assert all(torch.equal(expected[name], tensor) for name, tensor in model.state_dict().items())
 
 
+def test_the_share_of_what_is_missing_is_a_setting(tmp_path):
+    for family in ("bert", "t5"):
+        _, tokenizer, _, tokens = made(family)
+        few, many = (objective_of(family, tokenizer, TrainConfig(missing_share=share)) for share in (0.15, 0.5))
+        assert few == objective_of(family, tokenizer)
+        n_few, n_many = (batch(objective, tokens).n_targets for objective in (few, many))
+        assert 2.2 * n_few < n_many < 4 * n_few
+
+
+def test_more_spans_than_sentinels_are_refused_before_any_work(tmp_path):
+    model, tokenizer, _, tokens = made("t5", torch.float32)
+    objective = objective_of("t5", tokenizer, TrainConfig(missing_share=0.5))
+    config = dataclasses.replace(QUICK, context=220)
+    with pytest.raises(ValueError, match="rows of 220 tokens have 37 spans, and there are 32 sentinels"):
+        train(model, tokens, tokens, config, tmp_path / "run", objective=objective)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_is_not_resumed_with_another_objective(tmp_path):
     model, _, objective, tokens = made("bert", torch.float32)
     train(model, tokens, tokens, dataclasses.replace(QUICK, steps=2), tmp_path, objective=objective)
@@ -212,6 +230,11 @@ REFUSED = [
         "longer than the model's max_position_embeddings=64",
     ),
     (["--init", "tiny", "--model", "bert"], "--init tiny is a gpt2; leave out --model bert"),
+    (
+        ["--recipe", "smoke", "--set", "missing_share=0.3"],
+        "missing_share has no effect: a gpt2 is asked for every next",
+    ),
+    (["--recipe", "smoke", "--model", "t5", "--set", "missing_share=1.0"], "missing_share"),
 ]
 
 

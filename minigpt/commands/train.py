@@ -159,7 +159,7 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool, 
     run = read_json(directory / RUN_FILE)
     config = TrainConfig(**run["config"] | {"betas": tuple(run["config"]["betas"])})
     tokenizer, kind = Tokenizer.load(directory), run.get("model_type", "gpt2")
-    objective = objective_of(kind, tokenizer, config.end_of_text)
+    objective = objective_of(kind, tokenizer, config)
     tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
     resume = resume and bool(steps_on_disk(directory / "snapshots"))  # it may have been stopped before its first one
     torch.manual_seed(config.seed)

@@ -88,6 +88,8 @@ def settings_of(options, recipe) -> tuple[TrainConfig, dict, int | str | None]:
     end_of_text = changes.pop("end_of_text", None)
     if end_of_text is not None and recipe.model in ("bert", "t5"):
         raise ValueError(f"--set end_of_text packs documents for a model of next tokens, and this is a {recipe.model}")
+    if "missing_share" in changes and recipe.model not in ("bert", "t5"):
+        raise ValueError(f"--set missing_share has no effect: a {recipe.model} is asked for every next token")
     config = dataclasses.replace(recipe.config, **{name: value for name, value in changes.items() if name in own})
     size = {"vocab_size": recipe.vocab_size} | recipe.size
     size |= {name: value for name, value in changes.items() if name not in own}

@@ -21,6 +21,7 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0  # largest norm of the gradient
     repeat_share: float = 0.0  # of the rows, those in which a passage comes twice
+    missing_share: float = 0.15  # of the tokens, those that a BERT is asked for, or that a T5 has to write
     end_of_text: int | None = None  # documents packed into a row do not see each other; None = they do
     evaluate_every: int = 500  # steps; a snapshot is taken as often
     autocast: bool = True  # matrix products in bfloat16
@@ -38,6 +39,7 @@ class TrainConfig:
         check_fields(self, number, "clip", above=0, most=math.inf)
         check_fields(self, number, "final_learning_rate weight_decay", least=0)
         check_fields(self, number, "repeat_share", least=0, most=1)
+        check_fields(self, number, "missing_share", above=0, below=1)
         check_fields(self, flag, "autocast compile")
         if not isinstance(self.betas, tuple) or len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must be two numbers of at least 0 and below 1, got {self.betas}")

@@ -53,7 +53,9 @@ def train(
     refuses a snapshot (the one before is kept).
     """
     objective = NextToken(config.end_of_text) if objective is None else objective
-    check_lengths(tokens, held_out, objective.row_length(config.context))
+    length = objective.row_length(config.context)
+    check_lengths(tokens, held_out, length)
+    objective.examples(batch_at(0, tokens, 1, length, config.seed), 0, config.seed)  # raises where nothing can be asked
     if config.batch_size < group.size:
         raise ValueError(f"batch_size={config.batch_size} leaves nothing for some of {group.size} processes")
     run = Run(model, tokens, config, objective, directory, group, resume)

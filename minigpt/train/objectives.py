@@ -74,6 +74,7 @@ class MaskedTokens:
     begin_id: int
     end_id: int
     special_ids: tuple[int, ...]
+    share: float = 0.15
 
     def row_length(self, context: int) -> int:
         return context - 2
@@ -81,7 +82,7 @@ class MaskedTokens:
     def examples(self, rows: torch.Tensor, step: int, seed: int) -> Examples:
         rows = F.pad(F.pad(rows, (1, 0), value=self.begin_id), (0, 1), value=self.end_id)
         ordinary = sorted(set(range(self.vocab_size)) - set(self.special_ids))
-        tokens, labels = masked_tokens(rows, step, seed, mask_id=self.mask_id, replacements=ordinary)
+        tokens, labels = masked_tokens(rows, step, seed, mask_id=self.mask_id, replacements=ordinary, share=self.share)
         return Examples({"tokens": tokens}, labels, int((labels != -100).sum()))
 
     def loss_of(self, model: nn.Module, compile: bool = False) -> nn.Module:
@@ -95,12 +96,13 @@ class Spans:
     sentinels: tuple[int, ...]
     end_id: int
     start_id: int
+    share: float = 0.15
 
     def row_length(self, context: int) -> int:
         return context
 
     def examples(self, rows: torch.Tensor, step: int, seed: int) -> Examples:
-        source, labels = spans(rows, step, seed, sentinels=self.sentinels, end_id=self.end_id)
+        source, labels = spans(rows, step, seed, sentinels=self.sentinels, end_id=self.end_id, share=self.share)
         inputs = {"source": source, "tokens": decoder_inputs(labels, self.start_id, self.start_id)}
         return Examples(inputs, labels, labels.numel())
 

@@ -71,6 +71,7 @@ RECIPES = {
         dict(n_positions=256, n_embd=192, n_layer=5, n_head=6, **NO_DROPOUT),
         TrainConfig(repeat_share=0.1),
     ),
+    # Those in weights/tiny-llama, tiny-bert and tiny-t5.
     "tiny-llama": Recipe(
         4096,
         dict(
@@ -80,6 +81,7 @@ RECIPES = {
         TrainConfig(repeat_share=0.1),
         model="llama",
     ),
+    # Begin with context=18: in short rows a BERT soon finds out where a token's neighbours are.
     "tiny-bert": Recipe(
         4096,
         dict(
@@ -89,11 +91,13 @@ RECIPES = {
         TrainConfig(steps=22_000, batch_size=14, context=128),
         model="bert",
     ),
+    # Begin with missing_share=0.5: at 0.15 a row has few tokens to write, and so few lessons. The head is not tied, as in
+    # T5 v1.1: a tied one is scaled by 1/sqrt(d_model), and learns as much more slowly.
     "tiny-t5": Recipe(
         4096,
         dict(
-            d_model=192, d_kv=32, d_ff=256, num_layers=3, num_heads=6, feed_forward_proj="gated-gelu",
-            dropout_rate=0.0,
+            d_model=160, d_kv=32, d_ff=256, num_layers=3, num_heads=5, feed_forward_proj="gated-gelu",
+            dropout_rate=0.0, tie_word_embeddings=False,
         ),
         TrainConfig(batch_size=14, context=128),
         model="t5",
@@ -172,12 +176,15 @@ def ids_of(tokenizer: Tokenizer, model: str) -> dict:
     return {"bos_token_id": end, "eos_token_id": end}
 
 
-def objective_of(model: str, tokenizer: Tokenizer, end_of_text: int | None = None) -> Objective:
-    """What a model of this family learns with a tokenizer that has its special tokens."""
+def objective_of(model: str, tokenizer: Tokenizer, config: TrainConfig | None = None) -> Objective:
+    """What a model of this family learns, with a tokenizer that has its special tokens. config None = `TrainConfig()`."""
+    config = TrainConfig() if config is None else config
     ids = tokenizer.vocabulary
     special = tuple(sorted(ids[token.content] for token in tokenizer.special_tokens))
     if model == "bert":
-        return MaskedTokens(tokenizer.vocab_size, ids["[MASK]"], ids["[CLS]"], ids["[SEP]"], special)
+        return MaskedTokens(
+            tokenizer.vocab_size, ids["[MASK]"], ids["[CLS]"], ids["[SEP]"], special, config.missing_share
+        )
     if model == "t5":
-        return Spans(tuple(ids[token] for token in SENTINELS), ids["</s>"], ids["<pad>"])
-    return NextToken(end_of_text)
+        return Spans(tuple(ids[token] for token in SENTINELS), ids["</s>"], ids["<pad>"], config.missing_share)
+    return NextToken(config.end_of_text)
