@@ -3,6 +3,7 @@
 import torch
 
 from ..checkpoints import load_model, load_tokenizer
+from ..checkpoints.find import on_disk
 from ..generation import fill_mask, generate
 from ..loss import decoder_inputs, sequence_loss
 from ..trace import trace
@@ -15,9 +16,9 @@ ANSWER = "<extra_id_0> number"
 
 def three_trained_models(guide) -> None:
     guide.title("The same attention in BERT, T5 and Llama")
-    bert_reads_both_sides(guide)
-    t5_asks_its_source(guide)
-    llama_knows_distances(guide)
+    for name, shown in SHOWN.items():
+        if on_disk(name):
+            shown(guide)
 
 
 def bert_reads_both_sides(guide) -> None:
@@ -77,3 +78,6 @@ def llama_knows_distances(guide) -> None:
     at_0, at_100 = (llama(tokens, position_ids=places + start) for start in (0, 100))
     apart = (at_0 - at_100).abs().max() / at_0.abs().max()
     guide.claim(f"moved by 100 positions it computes the same (to {apart:.0e}): only distances count", apart < 1e-4)
+
+
+SHOWN = {"tiny-bert": bert_reads_both_sides, "tiny-t5": t5_asks_its_source, "tiny-llama": llama_knows_distances}

@@ -91,8 +91,8 @@ RECIPES = {
         TrainConfig(steps=22_000, batch_size=14, context=128),
         model="bert",
     ),
-    # Begin with missing_share=0.5: at 0.15 a row has few tokens to write, and so few lessons. The head is not tied, as in
-    # T5 v1.1: a tied one is scaled by 1/sqrt(d_model), and learns as much more slowly.
+    # Begin with missing_share=0.5: at 0.15 a row has few tokens to write, so little is learned from it. The head is not
+    # tied, as in T5 v1.1: a tied one is scaled by 1/sqrt(d_model), and learns more slowly.
     "tiny-t5": Recipe(
         4096,
         dict(
@@ -177,7 +177,7 @@ def ids_of(tokenizer: Tokenizer, model: str) -> dict:
 
 
 def objective_of(model: str, tokenizer: Tokenizer, config: TrainConfig | None = None) -> Objective:
-    """What a model of this family learns, with a tokenizer that has its special tokens. config None = `TrainConfig()`."""
+    """What a model of this family learns, with a tokenizer that has its special tokens; config None = the defaults."""
     config = TrainConfig() if config is None else config
     ids = tokenizer.vocabulary
     special = tuple(sorted(ids[token.content] for token in tokenizer.special_tokens))

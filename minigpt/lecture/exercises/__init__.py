@@ -9,7 +9,7 @@ from importlib import import_module
 
 from .checking import Exercise, find_hint
 
-LESSONS = [import_module(f"{__name__}.lesson_{number:02}") for number in range(1, 14)]
+LESSONS = [import_module(f"{__name__}.lesson_{number:02}") for number in range(1, 12)]
 EXERCISES: dict[str, Exercise] = {name: exercise for lesson in LESSONS for name, exercise in lesson.EXERCISES.items()}
 
 
