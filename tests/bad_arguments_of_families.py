@@ -1,8 +1,10 @@
 """Bad arguments of Llama, BERT and T5, their configurations, losses, tokenizers and tasks: rows for
 test_bad_arguments.py."""
 
+import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,8 @@ from minigpt.loss import decoder_inputs, masked_loss, refuse_pads, sequence_loss
 from minigpt.positions import RopeScaling
 from minigpt.tokenizer import LibraryTokenizer, WordPiece, read_any
 from minigpt.tokenizer.words import word_pattern
+from minigpt.train import MaskedTokens, Spans
+from minigpt.train.held_out import masked_guesses, span_losses
 
 META = torch.device("meta")
 NAN, INF = math.nan, math.inf
@@ -26,6 +30,9 @@ BERT = dict(
     max_position_embeddings=6,
 )  # fmt: skip
 T5_SIZE = dict(vocab_size=10, d_model=8, d_kv=4, d_ff=6, num_layers=2, num_heads=2)
+TEXT = np.arange(60) % 5 + 4
+ASKED = MaskedTokens(10, mask_id=2, begin_id=0, end_id=1, special_ids=(0, 1, 2))
+WRITTEN = Spans(sentinels=(3, 2), end_id=1, start_id=0)
 LLAMA3 = dict(
     rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
 )
@@ -219,6 +226,14 @@ CASES = {
         (lambda f, w: f(bert, [[1], [10]]), "in text 1, token id 10"),
         (lambda f, w: f(bert, [[1], "ab"]), "text 1 must be a list of integer token ids, got 'ab'"),
     ],
+    masked_guesses: [
+        (lambda f, w: f(bert, TEXT[:3], 6, ASKED), "tokens has 3 tokens, one row needs context=4"),
+        (lambda f, w: f(bert, TEXT + 0.5, 6, ASKED), "tokens must be a row of integer ids, got float64"),
+    ],
+    span_losses: [
+        (lambda f, w: f(t5, TEXT[:5], 6, WRITTEN), "tokens has 5 tokens, one row needs context=6"),
+        (lambda f, w: f(t5, TEXT, 3, dataclasses.replace(WRITTEN, share=0.9)), "rows of 3 tokens are too short"),
+    ],
     WordPiece: [
         (lambda f, w: f({"a": 1}), "the ids of a vocabulary of 1 tokens must be 0..0"),
         (lambda f, w: f({"a": 0}), "unk_token must be a token of the vocabulary, got None"),
@@ -240,6 +255,7 @@ CASES = {
 
 # Checked by their callers, or shown by their own tests.
 LEFT_OUT = {
+    "MaskedGuesses", "SpanLosses", "cross_attention_cut", "longest_shared_run",
     "Bert", "DecoderBlock", "DecoderBlock.forward", "DecoderOnly.first_texts", "DecoderOnly.read",
     "DecoderOnly.start", "EncoderBlock", "EncoderBlock.add_mlp", "EncoderBlock.forward", "Gap", "LanguageModel",
     "LanguageModel.first_texts", "LanguageModel.logits", "LanguageModel.read", "LanguageModel.start",
