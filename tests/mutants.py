@@ -1410,7 +1410,7 @@ MUTANTS = [
     ),
     Mutant(
         "tokens longer than a character",
-        "tokenizer.bpe",
+        "tokenizer.learning",
         '"characters": list}',
         '"characters": WORDS.findall}',
         "common pairs of Chinese characters become one token",

@@ -8,18 +8,15 @@ and merge as GPT-2 does.
 
 import codecs
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from tqdm import tqdm
-
-from .._checks import choice, flag, integer, token_ids
+from .._checks import flag, integer, token_ids
 from .characters import whole_characters
 from .files import read_tokenizer
 from .folders import write_files
-from .learning import learn_merges
+from .learning import count_units, learn_merges
 from .specials import END_OF_TEXT, NAMED, NamedTokens, SpecialToken, split_at
 from .words import DIGIT, WORDS, cut, word_pattern
 from .writing import file_contents
@@ -259,20 +256,14 @@ class Tokenizer(NamedTokens):
             raise ValueError("texts must be several strings, such as [text], got one string")
         if isinstance(special_tokens, str) or len(set(special_tokens)) < len(special_tokens):
             raise ValueError(f"special_tokens must be a list of different names, got {special_tokens!r}")
-        units_of = {"words": WORDS.findall, "characters": list}
-        units_of = units_of[choice("within", within, units_of)]
         specials = [SpecialToken(name) for name in special_tokens]
         vocab_size = integer("vocab_size", vocab_size, 256 + len(specials))
-        word_counts = Counter()
-        for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, delay=2, disable=None):
-            for part in split_at(specials, whole_characters(text)):
-                if isinstance(part, str):
-                    word_counts.update(units_of(part))
+        unit_counts = count_units(texts, specials, within)
         bytes_in_order = sorted(CHARACTER_OF_BYTE)
         id_of_byte = {BYTE_OF_CHARACTER[character]: id for id, character in enumerate(bytes_in_order)}
-        words = {tuple(id_of_byte[byte] for byte in word.encode()): count for word, count in word_counts.items()}
+        units = {tuple(id_of_byte[byte] for byte in unit.encode()): count for unit, count in unit_counts.items()}
         tokens, merges = list(bytes_in_order), []
-        for left, right in learn_merges(words, 256, vocab_size - 256 - len(specials)):
+        for left, right in learn_merges(units, 256, vocab_size - 256 - len(specials)):
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
         vocabulary = {token: id for id, token in enumerate([*tokens, *special_tokens])}

@@ -2,8 +2,28 @@
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+
+from tqdm import tqdm
+
+from .._checks import choice
+from .characters import whole_characters
+from .specials import SpecialToken, split_at
+from .words import WORDS
+
+UNITS = {"words": WORDS.findall, "characters": list}
+
+
+def count_units(texts: Iterable[str], specials: Sequence[SpecialToken], within: str) -> Counter:
+    """How often each unit occurs, a word or a character: a token grows to a whole one and no further. Names of special
+    tokens are cut out. Raises ValueError for another unit, and for half a surrogate pair in a text."""
+    units_of, counts = UNITS[choice("within", within, UNITS)], Counter()
+    for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, delay=2, disable=None):
+        for part in split_at(specials, whole_characters(text)):
+            if isinstance(part, str):
+                counts.update(units_of(part))
+    return counts
 
 
 def learn_merges(
