@@ -1,4 +1,4 @@
-"""Checks of arguments, each said once: a value that fits is returned as a plain Python value, any other is refused.
+"""Checks of arguments: a value that fits is returned (an integer as a plain Python int), any other is refused.
 
 Every error is a ValueError that names the argument, the limit and the value.
 """
@@ -10,8 +10,8 @@ from operator import index
 
 
 def integer(name: str, value, least: int | None = None, most: int | None = None) -> int:
-    """Whatever `operator.index` takes: an int, numpy's integers, a tensor that holds one. True and False are refused:
-    a flag that slipped into the wrong argument would count as 1."""
+    """An integer from least to most: anything that `operator.index` takes (an int, numpy's integers, a tensor that
+    holds one). True and False are refused: a flag in the place of another argument would count as 1."""
     number = index(value) if is_integer(value) else None
     if number is None or (least is not None and number < least) or (most is not None and number > most):
         limit = "" if least is None else f" of at least {least}" if most is None else f" from {least} to {most}"
@@ -20,7 +20,7 @@ def integer(name: str, value, least: int | None = None, most: int | None = None)
 
 
 def token_ids(name: str, ids: Iterable) -> list[int]:
-    """A row of ids, whatever it comes in: a list, a range, an array, a tensor."""
+    """A row of ids as a list of ints. It may come as a list, a range, an array or a tensor."""
     ids = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str | bytes) else ids
     if not isinstance(ids, list) or not all(type(token) is int or is_integer(token) for token in ids):
         raise ValueError(f"{name} must be a list of integer token ids, got {ids!r:.80}")
@@ -28,7 +28,7 @@ def token_ids(name: str, ids: Iterable) -> list[int]:
 
 
 def is_integer(value) -> bool:
-    """Whether `integer` takes it, limits aside."""
+    """Whether `integer` takes the value when no limits are given."""
     if type(value) is int:
         return True
     try:
@@ -42,7 +42,7 @@ def _is_bool(value) -> bool:
 
 
 def number(name: str, value, *, least=None, above=None, most=None, below=None) -> Real:
-    """A real number, finite unless a limit says otherwise. nan fits no limit."""
+    """A real number within the limits. nan is always refused, inf unless `most` is given."""
     limits = [("at least", least), ("above", above), ("at most", most), ("below", below)]
     wanted = " and ".join(f"{words} {limit}" for words, limit in limits if limit is not None and limit != math.inf)
     fits = (
@@ -61,13 +61,14 @@ def number(name: str, value, *, least=None, above=None, most=None, below=None) -
 
 
 def flag(name: str, value) -> bool:
+    """True or False itself: 1 and 0 are refused."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return value
 
 
 def choice(name: str, value, choices: Iterable):
-    """One of the choices, of the same type: 1 is not True."""
+    """The value, if it equals one of the choices and has its type: 1 is not taken for True."""
     if not any(type(value) is type(possible) and value == possible for possible in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""Reading text and JSON, and writing so that a file is there whole or as it was: said once for the whole package."""
+"""Read text and JSON files, and write files so that at every moment each is complete, or as it was before."""
 
 import codecs
 import json
@@ -8,9 +8,10 @@ from pathlib import Path
 
 
 def read_text(file: str | Path) -> str:
-    """A text file in UTF-8, line ends left as they are, without a byte-order mark at its start.
+    """The text of a file in UTF-8. Line ends stay as they are; a byte-order mark at the start is left out.
 
-    Raises ValueError that names the first byte that is not UTF-8, the encoding that it looks like, and what to do.
+    Raises ValueError that names the first byte that is not UTF-8, the encoding that it looks like, and what to do;
+    OSError when the file cannot be read.
     """
     return decode_text(Path(file).read_bytes(), str(file))
 
@@ -36,21 +37,21 @@ def decode_text(data: bytes, name: str) -> str:
 
 
 def _likely_encoding(data: bytes) -> str:
-    """The Chinese one where the bytes make common Chinese characters, else the western one, in which all bytes do."""
+    """GB18030 where the bytes make common Chinese characters, else WINDOWS-1252, which fits any western text."""
     for cut in range(4):  # the last character may be cut in half
         try:
             text = data[: len(data) - cut].decode("gb18030")
         except UnicodeDecodeError:
             continue
         foreign = [character for character in text if ord(character) > 127]
-        chinese = re.findall(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", text)  # characters, and the marks between
+        chinese = re.findall(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]", text)  # and punctuation
         if foreign and len(chinese) > 0.8 * len(foreign):
             return "GB18030"  # GBK and GB2312 are parts of it
     return "WINDOWS-1252"
 
 
 def read_json(file: str | Path) -> dict:
-    """A JSON object. Raises ValueError when the file holds anything else, OSError when it cannot be read."""
+    """The JSON object in a file. Raises ValueError when it holds anything else, OSError when it cannot be read."""
     try:
         fields = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:
@@ -61,10 +62,10 @@ def read_json(file: str | Path) -> dict:
 
 
 def write_whole(file: str | Path, content: bytes) -> None:
-    """Write a file that is there whole, or as it was, at every moment: also after a power cut or a full disk.
+    """Write a file so that at every moment it is complete, or as it was before: also after a power cut or a full disk.
 
-    The content goes to NAME.tmp, is forced to the disk, and takes the name in one step. Raises OSError with the old
-    file untouched.
+    The content goes to NAME.tmp, is forced to the disk, and takes the name in one step. Raises OSError where that
+    fails; the old file is then untouched.
     """
     file = Path(file)
     temporary = file.with_name(file.name + ".tmp")

@@ -1,4 +1,4 @@
-"""Attention: one formula. BERT's, GPT's and T5's attention are three ways of calling one function.
+"""Attention is one formula: BERT's, GPT's and T5's attention are three calls of one function.
 
     softmax(Q Kᵀ / sqrt(D) + M) V       "Attention Is All You Need", section 3.2.1
 
@@ -8,10 +8,10 @@
 | GPT, causal self attention         | explicit_attention(q, k, v, causal=True)                       |
 | T5, cross attention                | explicit_attention(q_of_decoder, k_of_encoder, v_of_encoder)   |
 
-Real T5 does not divide by sqrt(D), and adds a bias for the distance of query and key: scale=1.0, bias=... (its cross
-attention has no bias).
-
-Letters: B batch, T tokens, C embedding width, H heads, D width of one head, V vocabulary, S length of another source.
+The published T5 does not divide by sqrt(D): scale=1.0. It adds a bias for the distance of query and key: bias=... (its
+cross attention has none).
+Letters: B batch, T tokens, C embedding width, H heads, D width of one head, V vocabulary, S length of another source,
+H_kv heads of keys and values, Tq queries, Tk keys.
 """
 
 import math
@@ -35,15 +35,15 @@ def formula(q, k, v, mask):
     return weights @ v  # a mean of the values, weighted
 
 
-# --- masks: who may look at whom -------------------------------------------------------------------------------------
+# --- masks: which keys a query may look at ---------------------------------------------------------------------------
 
 
 def causal_mask(n_query: int, n_key: int, device=None) -> torch.Tensor:
     """Which keys each query may look at: itself and everything before it.
 
     Returns a bool tensor (n_query, n_key), True = may look. The queries are the *last* n_query of n_key positions, so
-    query i sits at key position n_key - n_query + i. One rule for training (n_query = n_key, the lower triangle),
-    for decoding with a cache (n_query = 1, a row of True) and for a later chunk of a prompt:
+    query i sits at key position n_key - n_query + i. This rule covers training (n_query = n_key, the lower triangle),
+    decoding with a cache (n_query = 1, a row of True) and a later chunk of a prompt:
 
         causal_mask(3, 5)    k0 k1 k2 k3 k4
                         q0    1  1  1  0  0
@@ -67,7 +67,7 @@ def padding_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     if attention_mask.dim() != 2:
         raise ValueError(f"attention_mask must have shape (batch, keys), got {tuple(attention_mask.shape)}")
     real = attention_mask != 0
-    if torch.compiler.is_compiling():  # a look at the values would break the graph
+    if torch.compiler.is_compiling():  # while it compiles there are no values to check
         return real[:, None, None, :]
     if attention_mask.dtype != torch.bool and not torch.equal(real.to(attention_mask.dtype), attention_mask):
         raise ValueError(f"attention_mask may hold only 0 and 1, got {attention_mask.unique().tolist()[:8]}")
@@ -94,15 +94,15 @@ def attention_weights(q, k, mask=None, causal=False, bias=None, scale=None) -> t
     allowed = _allowed(mask, causal, q.size(-2), k.size(-2), q.device)
     if allowed is None:
         return scores.softmax(dim=-1)
-    # The smallest finite number rather than -inf: it too vanishes in the softmax, and an empty row stays finite.
+    # The smallest finite number, not -inf: softmax makes it 0 as well, and a row without an allowed key is not nan.
     weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(dim=-1)
-    if mask is None:  # a causal row always sees itself
+    if mask is None:  # a causal query may always look at its own key
         return weights
     return weights.masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
 
 
 def explicit_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0) -> torch.Tensor:
-    """The lecture's formula, step by step. Arguments as in `attention_weights`; v (B, H, Tk, Dv).
+    """The lecture's formula, step by step. Arguments and errors as in `attention_weights`; v (B, H, Tk, Dv).
 
     dropout is the probability with which a weight is zeroed (0.0 outside training). Returns (B, H, Tq, Dv).
     """
@@ -116,9 +116,9 @@ def explicit_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, 
 def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0) -> torch.Tensor:
     """The same answers from PyTorch's fused kernels, which never hold the (Tq, Tk) weights.
 
-    Signature and result of `explicit_attention`. Only this function knows how torch likes to be asked: its
-    `is_causal` puts the diagonal in the top left corner, right for n_query = n_key only, but it is the one form
-    that FlashAttention takes; any other causal call needs the boolean mask.
+    Arguments, result and errors are those of `explicit_attention`. torch's `is_causal` lets query i look at the keys
+    0 ... i, which is right for n_query = n_key only. But it is the only causal form that FlashAttention takes, so it is
+    used where it is right; any other causal call gets the boolean mask.
     """
     _check(q, k, v, mask, bias, scale)
     n_query, n_key = q.size(-2), k.size(-2)
@@ -128,7 +128,7 @@ def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
         allowed = bias.masked_fill(~allowed, -torch.inf)
     elif bias is not None:
         allowed = bias
-    if allowed is not None and allowed.dim() == 1:  # one row for all queries: the kernels want it written as such
+    if allowed is not None and allowed.dim() == 1:  # one row for all queries: the kernels need two dimensions
         allowed = allowed[None]
     grouped = q.shape[:-2] != k.shape[:-2]
     return F.scaled_dot_product_attention(
@@ -146,17 +146,17 @@ def _product_of_heads(a, b):
     """a @ b, head by head: a (B, H, Tq, X), b (B, H or H_kv, X, Y) -> (B, H, Tq, Y)."""
     if a.shape[:-2] == b.shape[:-2]:
         return a @ b
-    if a.size(-2) == 1:  # one query a head: those of a group are the rows of one product, and no key is copied
+    if a.size(-2) == 1:  # one query a head: a group's queries are the rows of one product, and no key is copied
         groups = a.squeeze(-2).unflatten(-2, (b.size(-3), -1))  # (B, H_kv, H / H_kv, X)
         return (groups @ b).flatten(-3, -2).unsqueeze(-2)
     return a @ repeat_key_heads(b, a.size(-3))
 
 
 def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
-    """The two reasons not to look, combined as booleans before they touch a score; None = everything is allowed.
+    """Which keys each query may look at by mask and causal, combined as booleans; None = all of them.
 
-    Filling with the smallest number for one reason and *adding* it for the other overflows to -inf where both hold;
-    a row of nothing but that is nan, and a pad's row that escapes it is spread over all keys, the future included.
+    If the smallest number were filled in for one and *added* for the other, the sum would overflow to -inf where both
+    forbid a key. A row of only -inf is nan. A row of only the smallest number looks at all keys, later ones included.
     """
     if mask is not None and mask.dtype != torch.bool:
         raise ValueError(f"mask must be a bool tensor (True = may look), got {mask.dtype}")
@@ -203,7 +203,7 @@ ATTENTION_FUNCTIONS = {"explicit": explicit_attention, "sdpa": sdpa_attention}
 
 
 def attention_function(attention: str | Callable) -> Callable:
-    """The function of a name in `ATTENTION_FUNCTIONS`; any function with the signature of `explicit_attention` is one.
+    """The function with this name in `ATTENTION_FUNCTIONS`. If attention is a function, it is returned as it is.
 
     Raises ValueError for another name, or something that cannot be called.
     """
@@ -218,7 +218,7 @@ def attention_function(attention: str | Callable) -> Callable:
 
 
 def is_ours(attend: Callable) -> bool:
-    """Whether an attention function is one of this file, of which we know that it computes `attention_weights`."""
+    """Whether an attention function is one of this file: only of these we know the weights (`attention_weights`)."""
     return attend in ATTENTION_FUNCTIONS.values()
 
 
@@ -227,7 +227,7 @@ class MultiHeadAttention(nn.Module):
 
     n_kv_head None = n_head; fewer key heads serve a group of query heads each (Llama). d_head None = d_model / n_head.
     linear_bias, scale and dropout are those of the model: T5 has no biases and scale 1.0. `attend` is any function with
-    the signature of `explicit_attention`.
+    the signature of `explicit_attention`. Raises ValueError for a size below 1, or one that does not divide.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self, x, source=None, *, keys_values=None, mask=None, causal=False, bias=None, rotate=None, cache=None
     ) -> torch.Tensor:
-        """x (B, T, C) asks; source (B, S, C) answers, None = x itself (self attention). Returns (B, T, C).
+        """x (B, T, C) gives the queries, source (B, S, C) the keys and values; None = x itself. Returns (B, T, C).
 
         keys_values: those of a source, made once by `keys_values`, in place of the source (T5's decoder).
         rotate: a function (B, H, T, D) -> (B, H, T, D) that turns queries and keys by their positions (Llama).
@@ -278,14 +278,14 @@ class MultiHeadAttention(nn.Module):
             q, k = rotate(q), rotate(k)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, H_kv, past + T, D)
-        if self.n_kv_head < self.n_head and not is_ours(self.attend):  # which knows nothing of groups
+        if self.n_kv_head < self.n_head and not is_ours(self.attend):  # other functions expect H key heads
             k, v = repeat_key_heads(k, self.n_head), repeat_key_heads(v, self.n_head)
         dropout = self.dropout if self.training else 0.0
         heads = self.attend(q, k, v, mask=mask, causal=causal, bias=bias, scale=self.scale, dropout=dropout)
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, H, T, D) -> (B, T, H*D) -> (B, T, C)
 
     def keys_values(self, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a source (B, S, C) answers with: keys and values, (B, H_kv, S, D) each, from two projections."""
+        """The keys and values of a source (B, S, C), (B, H_kv, S, D) each, from two linear layers."""
         self._check_width("source", source)
         k = self._split_heads(self.key(source), self.n_kv_head)
         v = self._split_heads(self.value(source), self.n_kv_head)

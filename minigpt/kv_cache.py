@@ -1,4 +1,4 @@
-"""The keys and values of every token seen so far, so that a new token costs one position, not all of them.
+"""The keys and values of every token seen so far: for a new token only its own position has to be computed.
 
 In a causal model an earlier token never looks at a later one: its keys and values are final once computed.
 """
@@ -15,7 +15,8 @@ class KVCache:
 
     The cache belongs to the caller. In a forward pass each layer appends its keys and values to its own part,
     `cache.layers[i].append(k, v)`, after the first `length` tokens; after its last block the model calls `advance`, and
-    only then is the length another. So a pass that fails half-way leaves the cache as it was.
+    only then does the length change. So a pass that fails half-way leaves the cache as it was. Raises ValueError for a
+    size below 1.
     """
 
     def __init__(self, n_layer, batch_size, n_head, capacity, d_head, device=None, dtype=None):
@@ -27,7 +28,7 @@ class KVCache:
 
     @property
     def layers(self) -> list[LayerCache]:
-        """A view for each layer. (Made when asked for: kept, they and the cache would keep each other in memory.)"""
+        """A view for each layer, made at each call. (If the cache kept them, they would keep each other in memory.)"""
         return [LayerCache(self, layer) for layer in range(len(self.keys))]
 
     @property
@@ -39,7 +40,7 @@ class KVCache:
         return self.keys.size(3)
 
     def advance(self, n: int) -> None:
-        """The next n tokens are in all layers now: they count from here on. Raises ValueError beyond the capacity."""
+        """Add n to the length: the next n tokens are in all layers now. Raises ValueError beyond the capacity."""
         n = integer("n", n, 0)
         self._check_space(n)
         self.length += n
@@ -64,7 +65,7 @@ class KVCache:
         self.keys[..., : self.length, :], self.values[..., : self.length, :] = filled
 
     def truncate(self, n: int) -> None:
-        """Forget all but the first n tokens; what follows is overwritten by the next append."""
+        """Forget all but the first n tokens: the next append overwrites the others. Raises ValueError beyond length."""
         try:
             self.length = integer("n", n, 0, self.length)
         except ValueError:

@@ -1,6 +1,6 @@
-"""What generating and scoring ask of a model, and what a text that is being written remembers.
+"""What generation and scoring need of a model, and what has been read of the texts so far (`Past`).
 
-Generation, beam search, drafts and perplexity know no model class. They know a `LanguageModel`:
+Generation, beam search, drafts and perplexity name no model class. They call the methods of a `LanguageModel`:
 
     texts, unread, past = model.start(prompts, max_new_tokens)      the texts to be continued, nothing read yet
     hidden = model.read(unread, past)                               read tokens; from now on past holds them
@@ -21,7 +21,7 @@ READ_AT_ONCE = 512
 
 @dataclass
 class Source:
-    """Another text that has been read before, as a decoder's cross attention asks it: for each layer keys and values,
+    """A text that an encoder has read, as a decoder's cross attention needs it: for each layer its keys and values,
     (B, H, S, D) each, and a mask (B, 1, 1, S) that hides its pads, None where there are none."""
 
     keys_values: list[tuple[torch.Tensor, torch.Tensor]]
@@ -37,8 +37,8 @@ class Past:
     """What has been read of the texts of a batch. It belongs to the caller; the model adds to it when it reads.
 
     cache holds the keys and values of what has been read. Without one, tokens (B, length) are kept and read again with
-    the new ones: slow, and the same answers. real (B, capacity) is 1 for a token and 0 for a pad, None where there are
-    no pads. source is another text that the model looks at while it writes (T5), None without one.
+    the new ones: the answers are the same, but slow. real (B, capacity) is 1 for a token and 0 for a pad, None where
+    there are no pads. source is another text that the model looks at while it writes (T5), None without one.
     """
 
     def __init__(self, cache: KVCache | None = None, real: torch.Tensor | None = None, source: Source | None = None):
@@ -95,7 +95,8 @@ class Past:
 
 
 class Start(NamedTuple):
-    """texts are what is continued: for most models the prompts. unread (B, T) are their tokens, padded on the left."""
+    """texts are what is continued: for most models the prompts. unread (B, T) are their tokens, padded on the left.
+    past holds what has been read of them: nothing yet."""
 
     texts: list[list[int]]
     unread: torch.Tensor
@@ -106,10 +107,9 @@ class LanguageModel(Protocol):
     """A model that can be asked for the next token."""
 
     vocab_size: int
-    has_encoder: (
-        bool  # whether prompts are read by an encoder, and texts begin with a start token (T5), not with their prompts
-    )
-    max_tokens: int | None  # the most tokens that one text may have; None: as many as you like
+    # Whether an encoder reads the prompts (T5): then texts begin with a start token, not with their prompts.
+    has_encoder: bool
+    max_tokens: int | None  # the most tokens that one text may have; None: no limit
     end_tokens: frozenset[int]  # the ids that end a text
     device: torch.device
 
@@ -127,7 +127,7 @@ class LanguageModel(Protocol):
 
 
 class TokenModel:
-    """What follows from a network's config and token_embedding."""
+    """Properties of every model, which follow from its config and its token_embedding."""
 
     @property
     def vocab_size(self) -> int:
@@ -148,8 +148,8 @@ class TokenModel:
 
 
 class DecoderOnly(TokenModel):
-    """`start` and `read` of a model whose texts are their own prompts and that has hidden(tokens, attention_mask,
-    cache=...) and new_cache(batch_size, capacity)."""
+    """`start` and `read` of a model that writes directly after its prompts (GPT-2, Llama). It needs the methods
+    hidden(tokens, attention_mask, cache=...) and new_cache(batch_size, capacity)."""
 
     has_encoder = False
 
@@ -201,8 +201,8 @@ def padded_on_the_right(texts: Sequence[Sequence[int]], device) -> tuple[torch.T
 
 @contextmanager
 def eval_mode(model) -> Iterator[None]:
-    """Inside, no dropout; afterwards every part is in the mode from before, whatever happens. Do not put a `yield`
-    inside: between two steps of a generator the caller would find the model in eval mode."""
+    """Inside, there is no dropout; afterwards every part is in its mode from before, also after an error. Do not put a
+    `yield` inside: between two steps of a generator the caller would find the model in eval mode."""
     if not getattr(model, "training", False):
         yield
         return

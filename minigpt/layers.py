@@ -1,4 +1,4 @@
-"""What stands beside attention in a block: activation functions, the MLP, the gated MLP, and RMSNorm."""
+"""The parts of a block other than attention: activation functions, the MLP, the gated MLP, and RMSNorm."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     """GPT-2's GELU: 0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³))), Hendrycks & Gimpel 2016, section 2.
 
     An approximation of x Φ(x), where Φ is the distribution function of the normal distribution. The exact one, BERT's
-    "gelu", x/2 (1 + erf(x/√2)), differs by up to 5e-4, enough to be wrong.
+    "gelu", x/2 (1 + erf(x/√2)), differs by up to 5e-4: enough to make a model's logits wrong.
     """
     return F.gelu(x, approximate="tanh")
 
@@ -52,9 +52,11 @@ class MLP(nn.Module):
 
 
 class GatedMLP(MLP):
-    """An MLP with a second matrix: activation(gate x) is multiplied with up x, column by column, so it says how much of
-    each inner column passes: down(activation(gate x) · up x). "GLU variants improve Transformer" (Shazeer 2020),
-    section 2: with silu it is SwiGLU (Llama), with GELU it is GEGLU (T5 v1.1)."""
+    """An MLP with a second matrix, gate: down(activation(gate x) · up x), (B, T, C) -> (B, T, C).
+
+    The product · is taken column by column: the gate says how much of each inner column goes on to `down`. "GLU
+    variants improve Transformer" (Shazeer 2020), section 2: with silu it is SwiGLU (Llama), with GELU GEGLU (T5 v1.1).
+    """
 
     def __init__(self, d_model: int, d_inner: int, activation: Callable, linear_bias: bool = True):
         super().__init__(d_model, d_inner, activation, linear_bias)
@@ -81,8 +83,8 @@ class RMSNorm(nn.Module):
 
 
 def embedding(n_rows: int, width: int) -> nn.Embedding:
-    """An nn.Embedding without torch's own first draw, which a model draws over (and which takes seconds on the device
-    "meta", where loaded models are built)."""
+    """An nn.Embedding, weight (n_rows, width), whose numbers are not drawn yet: the model draws them. (torch's own draw
+    would take seconds on the device "meta", where loaded models are built.)"""
     return nn.Embedding.from_pretrained(torch.empty(n_rows, width), freeze=False)
 
 

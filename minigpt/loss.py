@@ -52,7 +52,7 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """How surprised the model is by each target: -log p(target). The target is a selector of one log-probability.
+    """How surprised the model is by each target: -log p(target). The target selects one log-probability.
 
     logits (..., V), targets (...) of int64 in 0..V-1 or ignore_index. The lecture's example: with log-probabilities
     -1.3472, -2.3242, -3.7108 at the targets, the mean is 2.4607; with the last target -100 it is 1.8357.
@@ -76,7 +76,7 @@ def cross_entropy(
     logits, chosen = (logits.flatten(0, -2), targets.flatten()) if counts.all() else (logits[counts], targets[counts])
     logits = _largest_at_zero(logits)  # (n, V)
     log_total = _log_sum_exp(logits)  # (n, 1)
-    # log_softmax(logits) at the target and nowhere else: the other V - 1 entries are never written down.
+    # log_softmax(logits) at the target and nowhere else: the other V - 1 entries are never stored.
     losses = (log_total - logits.gather(-1, chosen[:, None])).squeeze(-1)  # (n,)
     if label_smoothing > 0:
         uniform = (log_total - logits.mean(dim=-1, keepdim=True)).squeeze(-1)
@@ -142,7 +142,7 @@ def sequence_loss(
     shifted the labels already.
 
     logits (B, T, V), labels (B, T) with ignore_index in place of pads. pad_token_id, where it is given, may not be
-    among the labels: a pad that counts makes the loss another. Raises ValueError for that, and as `masked_loss` does.
+    among the labels: a pad that counts would change the loss. Raises ValueError for that, and as `masked_loss` does.
     """
     _check_rows(logits, labels)
     refuse_pads(labels, pad_token_id, ignore_index)
@@ -207,7 +207,7 @@ def next_token_targets(
 
 
 def check_reduction(reduction: str, num_items: int | None = None) -> None:
-    """Raise ValueError for an unknown reduction, and for a num_items that is no divisor of a mean."""
+    """Raise ValueError for an unknown reduction, and for a num_items below 1 or without reduction "mean"."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
     if num_items is not None:
@@ -217,7 +217,7 @@ def check_reduction(reduction: str, num_items: int | None = None) -> None:
 
 
 def counted_targets(targets: torch.Tensor, n_classes: int, device, ignore_index: int) -> torch.Tensor:
-    """Which targets count, (...) bool. Raises ValueError for one that is not in 0..n_classes - 1, with its position."""
+    """Which targets count, (...) bool. Raises ValueError, with the position, for one outside 0..n_classes - 1."""
     if targets.dtype != torch.int64:
         raise ValueError(f"targets must be int64 token ids, got {targets.dtype}")
     if targets.device != device:

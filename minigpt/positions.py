@@ -24,8 +24,8 @@ def position_ids_for(attention_mask: torch.Tensor | None, past: int, tokens: tor
 
 
 def positions_in_segments(segment_ids: torch.Tensor) -> torch.Tensor:
-    """(B, T) positions counted from the first token of each segment, a run of equal numbers. (Equal
-    numbers that do not touch are two segments.)"""
+    """(B, T) numbers of documents -> (B, T) positions, counted from the first token of each segment. A segment is a run
+    of equal numbers: equal numbers that do not touch are two segments."""
     places = torch.arange(segment_ids.size(1), device=segment_ids.device).expand_as(segment_ids)
     starts = torch.ones_like(segment_ids, dtype=torch.bool)
     starts[:, 1:] = segment_ids[:, 1:] != segment_ids[:, :-1]
@@ -48,12 +48,14 @@ def segment_mask(segment_ids: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class RopeScaling:
-    """How the rates of a rotary embedding are slowed down, for longer texts than a model was first trained on. Field
-    names are those of config.json's rope_scaling.
+    """How the rates of a rotary embedding (`rotary_rates`) are made slower, for longer texts than a model was first
+    trained on. Field names are those of config.json's rope_scaling.
 
-    rope_type "linear": every rate is divided by factor (Chen et al. 2023, "Position interpolation"). "llama3": only the
-    slow ones are, whose wave is longer than original_max_position_embeddings / low_freq_factor tokens; those shorter
-    than original_max_position_embeddings / high_freq_factor stay, and those in between are mixed (Llama 3.1).
+    rope_type "linear": every rate is divided by factor (Chen et al. 2023, "Position interpolation"). "llama3" (Llama
+    3.1) looks at the wavelength of a rate: the tokens until its pair of columns has turned once. Rates with a
+    wavelength above original_max_position_embeddings / low_freq_factor are divided by factor. Those with one below
+    original_max_position_embeddings / high_freq_factor stay. Between the two limits the old and the new rate are mixed.
+    Raises ValueError for a field out of range, and for one that belongs to the other rope_type.
     """
 
     rope_type: str
@@ -80,7 +82,8 @@ def rotary_rates(d_head: int, theta: float, scaling: RopeScaling | None = None, 
     """(D/2,): by how much each pair of columns is rotated from one position to the next, in radians: 1 / theta^(2i/D).
 
     RoPE (Su et al. 2021, "RoFormer", section 3.2.2). The first pair is rotated by 1, the last by little more than
-    1 / theta. d_head is even. dtype is that of the result; float32 or float64, since angles need it (`rotation`).
+    1 / theta. d_head is even. dtype is that of the result: float32 or float64, for half precision is too coarse for
+    angles (`rotation`).
     """
     rates = 1.0 / theta ** (torch.arange(0, d_head, 2, device=device).to(dtype) / d_head)
     if scaling is None:
@@ -121,11 +124,12 @@ def rotation(position_ids: torch.Tensor, rates: torch.Tensor, dtype: torch.dtype
 def relative_buckets(distance: torch.Tensor, n_buckets: int, max_distance: int, bidirectional: bool) -> torch.Tensor:
     """distance = key position - query position, int64 of any shape -> the number of its bucket, of the same shape.
 
-    T5 (Raffel et al. 2020, section 2.1). Half of the buckets hold one distance each, 0, 1, 2 ...; in the others the
-    ranges grow with the logarithm. The last one begins somewhat below max_distance (in published models, with 128, at
-    91 in the encoder and at 113 in the decoder) and holds every larger distance. A bidirectional stack has one half of
-    the buckets for keys before the query and the other half for keys after it; in the decoder a key after the query is
-    never looked at, and gets bucket 0.
+    T5 (Raffel et al. 2020, section 2.1). A bucket is a group of distances that have one bias together. Half of the
+    buckets hold one distance each, 0, 1, 2 ...; the others hold ranges, which become longer: the bucket's number grows
+    with the logarithm of the distance. The last one begins somewhat below max_distance (in published models, with 128,
+    at 91 in the encoder and at 113 in the decoder) and holds every larger distance. With bidirectional=True (the
+    encoder) one half of the buckets is for keys before the query, and the other half for keys after it. In the decoder
+    a query never looks at a key after it; such a distance gets bucket 0.
     """
     if bidirectional:
         n_buckets //= 2
@@ -133,7 +137,7 @@ def relative_buckets(distance: torch.Tensor, n_buckets: int, max_distance: int, 
     else:
         first, distance = 0, (-distance).clamp(min=0)
     n_exact = n_buckets // 2
-    # In float32 whatever the model: a distance on the border of two buckets must fall where it fell in training.
+    # In float32 for every model: a distance on the border of two buckets must get the bucket that it had in training.
     # (Distance 0 gives -inf here, which the clamp makes 0; it is below n_exact and keeps its own bucket.)
     share = (distance.float() / n_exact).log() / math.log(max_distance / n_exact)  # 0 at n_exact, 1 at max_distance
     grown = n_exact + (share * (n_buckets - n_exact)).clamp(min=0).long()
@@ -146,7 +150,7 @@ def relative_bias(
     """What T5 adds to the scores of queries (Tq,) and keys (Tk,): (1, H, Tq, Tk), from a table (n_buckets, H).
 
     Positions are int64, the result has the table's dtype. Only the rows of these queries are made: a cached step needs
-    one. causal=True for the decoder: all buckets then count backwards.
+    one. causal=True is for the decoder: all buckets are then for the query's own position and those before it.
     """
     distance = key_positions[None, :] - query_positions[:, None]
     buckets = relative_buckets(distance, len(table), max_distance, bidirectional=not causal)

@@ -15,13 +15,13 @@ from .language_model import eval_mode
 class Trace:
     """What one forward pass computed.
 
-    embeddings (B, T, C): what the first block reads. hidden_states[i] (B, T, C): the residual stream after block i,
+    embeddings (B, T, C): what the first block reads. hidden_states[i] (B, T, C): what block i gives to the next,
     before a final norm (Hugging Face's tuple starts with the embeddings and has its last entry *after* that norm).
-    attention_weights[i] (B, H, T, T), None where the layer attends by a function that is not ours: nobody can know
-    which weights it uses, if any. logits (B, T, V); None for an encoder, and for a Bert without a head.
+    attention_weights[i] (B, H, T, T), None where the layer has an attention function that is not minigpt's: its weights
+    cannot be known. logits (B, T, V); None for an encoder, and for a Bert without a head.
 
     Of a T5 all this is the decoder's; cross_attention_weights[i] (B, H, T, S) say where in the source it looked, and
-    encoder is what happened while the source was read. Both are None for other models.
+    encoder is the Trace of the encoder. Both are None for other models.
     """
 
     embeddings: torch.Tensor
@@ -36,8 +36,8 @@ class Trace:
 def trace(model: nn.Module, *inputs, **named_inputs) -> Trace:
     """Run a model (in eval mode) and keep what it computes; inputs and errors are those of model(...).
 
-    Works for every model whose blocks have a `MultiHeadAttention`, and for every attention function: each layer goes on
-    attending by its own, and is only listened to. Raises ValueError for a model without such a block.
+    Works for every model whose blocks have a `MultiHeadAttention`, and for every attention function: each layer still
+    calls its own, and the weights are computed beside it. Raises ValueError for a model without such a block.
     """
     blocks = [part for part in model.modules() if _attention_of(part)]
     if not blocks:

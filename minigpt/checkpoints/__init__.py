@@ -1,4 +1,4 @@
-"""Checkpoints: found, read, checked, saved."""
+"""Checkpoints: find, read, check and save them."""
 
 from .files import CheckpointError
 from .find import download, find_checkpoint, on_disk

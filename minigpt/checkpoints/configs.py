@@ -21,15 +21,15 @@ HARMLESS = {
     "exponential_decay_length_penalty", "return_dict_in_generate", "output_scores", "attn_implementation",
 }  # fmt: skip
 GENERATION_IDS = ("eos_token_id", "decoder_start_token_id")
-NOTHING = (None, False, {}, [])  # what a field of which we know nothing may say
+NOTHING = (None, False, {}, [])  # the values that an unknown field may have
 
 
 def read_config(file: Path):
     """The configuration that a config.json describes.
 
-    Every field is obeyed, or known to change no number here, or says nothing (null, false, empty). Raises
-    CheckpointError for any other, by name; for a field that is there under two names with two values; for another kind
-    of model; for values that make none.
+    Each field is obeyed, or is known to change no number here, or is null, false or empty. Raises CheckpointError for
+    any other field, with its name; for a field that is there under two names with two values; for another kind of
+    model; for values that make no model.
     """
     fields = read_json(file)
     kind = fields.get("model_type")
@@ -94,7 +94,7 @@ def model_type(config) -> str:
 
 
 def settings(config) -> dict:
-    """The fields of a config that change what the model computes; a wrong one may leave no trace in the shapes."""
+    """The fields of a config that change what the model computes. A wrong value may fit all shapes."""
     without = NAMES[model_type(config)].not_settings
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in without}
 

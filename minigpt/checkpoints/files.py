@@ -1,4 +1,4 @@
-"""The files of a checkpoint: read whatever is found, refuse what is broken, and never half-write.
+"""The files of a checkpoint: read every usual layout, raise an error for what is broken, and write all or nothing.
 
 A damaged weight is still a number, and a wrong n_head fits every shape. So `write_checkpoint` puts the SHA-256 of every
 tensor and the settings that change what the model computes into the header of model.safetensors, and `read_tensors`
@@ -59,7 +59,7 @@ def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         with safe_open(file, framework="pt") as opened:
             sizes = {name: math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
             header = opened.metadata() or {}
-        # The largest first: beside what has been read only one tensor is ever there twice.
+        # The largest first: only the tensor being read is in memory twice, and the largest while little else is.
         tensors = {name: _read_tensor(file, name) for name in sorted(sizes, key=sizes.get, reverse=True)}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file} is {_what_it_is_instead(file, 'safetensors')}: {error}") from None
@@ -69,8 +69,8 @@ def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
 
 
 def _read_tensor(file: Path, name: str) -> torch.Tensor:
-    """A copy in memory of its own: what safetensors gives is a view of the file, which holds all of it in memory as
-    long as any tensor is used, and must not change on the disk meanwhile."""
+    """A copy in its own memory. safetensors gives a view of the file: the whole file stays in memory as long as any
+    tensor is used, and it must not change on the disk meanwhile."""
     with safe_open(file, framework="pt") as opened:
         return opened.get_tensor(name).clone()
 
@@ -146,7 +146,7 @@ def checksum(tensor: torch.Tensor) -> str:
 
 def _check_sums(file: Path, tensors: dict[str, torch.Tensor], written: str) -> None:
     expected = _header_json(file, CHECKSUMS, written)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing leaves Python's lock to others
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing releases Python's lock, so threads run at once
         sums = dict(zip(tensors, threads.map(checksum, tensors.values()), strict=True))
     for name in sorted(tensors.keys() | expected.keys()):
         found = sums.get(name, "no such tensor")
@@ -189,9 +189,9 @@ def write_checkpoint(
     """Write model.safetensors and its companions (config.json, tokenizer files) so that the folder holds the old
     checkpoint or the new one at every moment, whatever happens: a full disk, a power cut, kill -9.
 
-    A companion without content (None) is to go. Companions are put aside as NAME.new; replacing the weights is the one
-    step that counts; then the companions follow.
-    `finish_save` completes that last part for a save that died in between. Raises OSError when the disk refuses.
+    A companion without content (None) is deleted. Companions are first written as NAME.new. Then the weights are
+    replaced: from here on the new checkpoint counts. Last, the companions take their names; `finish_save` does this
+    for a save that died before it. Raises OSError when the disk refuses.
     """
     directory.mkdir(parents=True, exist_ok=True)
     header = {
@@ -224,7 +224,7 @@ def write_checkpoint(
 def finish_save(directory: Path) -> None:
     """Finish a save that died after its weights were in place: put the companions that belong to them there, too.
 
-    Whatever else is called NAME.new belongs to a save that never counted and is left for the next one to overwrite.
+    Another file called NAME.new is from a save that died before that; the next save overwrites it.
     """
     pending = [f for f in directory.glob("*" + PENDING) if f.name != WEIGHTS_FILE + PENDING and f.is_file()]
     if not pending or not (directory / WEIGHTS_FILE).is_file():

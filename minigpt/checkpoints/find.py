@@ -19,7 +19,7 @@ def weight_folders() -> list[Path]:
 
 
 def download_folder() -> Path | None:
-    """Where downloads go: into $MINIGPT_WEIGHTS or a clone's weights/, from a wheel (None) into the hub's own cache."""
+    """Where downloads go: into $MINIGPT_WEIGHTS or a clone's weights/; from a wheel into the hub's own cache (None)."""
     first = next(iter(weight_folders()), None)
     return None if first == PACKAGE / "weights" else first
 
@@ -72,7 +72,7 @@ def download(name: str) -> Path:
 
 
 def _names_on_disk() -> list[str]:
-    """The models that are really here, so that no error offers what it has just refused."""
+    """The models that are really here, so that no error offers a model that is not here."""
     found = {folder.name for root in weight_folders() if root.is_dir() for folder in root.iterdir() if on_disk(folder)}
     return sorted(found - HUB_NAMES.keys())
 

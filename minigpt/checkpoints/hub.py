@@ -16,7 +16,7 @@ HUB_NAMES = {
     "HuggingFaceTB/SmolLM2-135M": "HuggingFaceTB/SmolLM2-135M",
 }
 
-# A tokenizer: all of it in one file, or a vocabulary (and merges). Beside it how it treats special tokens, and where
+# A tokenizer is one file, or a vocabulary (and merges). The files BESIDE it say how it treats special tokens, and where
 # generation ends.
 TOKENIZER = ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"]
 BESIDE = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", GENERATION_FILE]
@@ -24,7 +24,7 @@ SHARDS = ["model.safetensors.index.json", "model-*.safetensors"]
 
 
 def fetch(name: str, folder: Path | None) -> Path:
-    """Fetch a checkpoint and its tokenizer into a folder (None: into the hub's own cache), with a bar; its folder.
+    """Fetch a checkpoint and its tokenizer into a folder (None: the hub's own cache), with a progress bar; return it.
 
     Mirrors and proxies work as everywhere in huggingface_hub (HF_ENDPOINT, HTTPS_PROXY); HF_HUB_OFFLINE is respected.
     Raises CheckpointError when the hub cannot be reached or does not know the name.

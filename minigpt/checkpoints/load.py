@@ -37,7 +37,7 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
     check_layers(tensors, family, config, file)
     config = family.obey_tensors(config, plain_names(tensors, family, file))
     check_settings(file, header, settings(config))
-    with torch.device("meta"):  # shapes only: the weights are about to come
+    with torch.device("meta"):  # shapes only: the weights are put in below
         model = model_class(config, attention="explicit" if attention is None else attention)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     matrices = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Linear)}
@@ -48,7 +48,8 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
 
 def load_tokenizer(source) -> Tokenizer | WordPiece | LibraryTokenizer:
     """The tokenizer of "tiny", of a directory, or of a hub name; the weights need not be there. Its class follows the
-    files: byte-level BPE (GPT-2, Llama 3), WordPiece (BERT), or what the package tokenizers reads (T5, Llama 2)."""
+    files: byte-level BPE (GPT-2, Llama 3), WordPiece (BERT), or what the package tokenizers reads (T5, Llama 2).
+    Raises as `read_any` and `find_checkpoint`."""
     for candidate in candidates(source):
         finish_save(candidate)
         try:

@@ -25,7 +25,7 @@ def save_model(
 
     file_dtype is the tensors' dtype on disk (None = the model's). float16 halves a file of float32, and config.json
     still names the model's own dtype, in which transformers will load it.
-    What lies in the folder and says otherwise is taken away: another tokenizer's files where a tokenizer is given, a
+    Files in the folder that contradict the model are deleted: another tokenizer's files where a tokenizer is given, a
     generation_config.json with other ids. A save that fails or is killed leaves the checkpoint that was there. Raises
     ValueError for a model with a nan or inf in its weights or a weight too large for file_dtype, which could not be
     loaded again, for a file_dtype that is not floating point, and for a tokenizer with more ids than the model's

@@ -1,4 +1,4 @@
-"""Walk a name table: Hugging Face's tensors -> ours, and back."""
+"""Translate tensors by a name table: Hugging Face's -> ours, and back."""
 
 import re
 from collections.abc import Container, Iterator
@@ -27,7 +27,7 @@ def plain_names(tensors: dict[str, torch.Tensor], family, file) -> dict[str, tor
 
 
 def check_layers(tensors: Container[str], family, config, file) -> None:
-    """Raise CheckpointError when the file has not as many layers as config.json says: before they are all built."""
+    """Raise CheckpointError when the file has not as many layers as config.json says, before any is built."""
     for stack, field in family.layers.items():
         found = {int(i) for name in tensors for i in re.findall(rf"\b{re.escape(stack)}\.(\d{{1,9}})\.", name)}
         if len(found) != getattr(config, field):
@@ -44,11 +44,11 @@ def from_hugging_face(
     dtype=None,
     matrices: Container[str] = (),
 ) -> dict[str, torch.Tensor]:
-    """Walk the name table: Hugging Face's tensors -> ours, each checked against the shape the model expects.
+    """Hugging Face's tensors -> ours, by the name table, each checked against the shape the model expects.
 
-    family is one of `NAMES`, config the model's. dtype None = as they are. matrices are the (our) names of weights that
-    multiply, laid out in memory as products read them. The dictionary is emptied, so that no weight is in memory twice
-    for long.
+    family is one of `NAMES`, config the model's. dtype None = as they are. matrices are our names of the weights of
+    linear layers, which are laid out in memory as matrix products read them. The dictionary `tensors` is emptied, so
+    that no weight is in memory twice for long.
     Raises CheckpointError for a tensor that is missing, unexpected, of another shape, not floating point, not finite,
     and for a copy that differs from its original, such as a tied head from the token embedding.
     """
@@ -88,7 +88,7 @@ def from_hugging_face(
 
 
 def _take_copy(tensors: dict[str, torch.Tensor], copy: str, original: str, file) -> None:
-    """Of a tensor that is there twice, or under its copy's name only, leave it under the original's name."""
+    """Keep a tensor that is there twice, or under its copy's name only, under the original's name alone."""
     tensor = tensors.pop(copy)
     other = tensors.setdefault(original, tensor)
     if not (tensor.is_floating_point() and other.is_floating_point()):
@@ -98,12 +98,12 @@ def _take_copy(tensors: dict[str, torch.Tensor], copy: str, original: str, file)
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors are equal; they may have been rounded differently: equal in the coarser type is equal."""
+    """Whether two tensors are equal. Two dtypes round differently, so tensors equal in the coarser dtype are equal."""
     return torch.equal(one.to(other.dtype), other) or torch.equal(one, other.to(one.dtype))
 
 
 def to_hugging_face(state: dict[str, torch.Tensor], family, config) -> dict[str, torch.Tensor]:
-    """The name table the other way round: our tensors -> Hugging Face's, contiguous and ready to save."""
+    """Our tensors -> Hugging Face's, by the name table, contiguous and ready to save."""
     tensors, (_, prefix) = {}, family.layout(config)
     for theirs, ours, transpose in _table_rows(family, config):
         targets = ours if isinstance(ours, tuple) else (ours,)
@@ -127,5 +127,5 @@ def _table_rows(family, config) -> Iterator[tuple]:
 
 
 def all_finite(tensor: torch.Tensor) -> bool:
-    """A finite sum has only finite terms, and costs one pass without a copy; an infinite one may have overflowed."""
+    """Whether no number is nan or inf. A finite sum shows it in one pass without a copy; if not, each is checked."""
     return bool(tensor.sum().isfinite() or tensor.isfinite().all())

@@ -1,4 +1,4 @@
-"""The commands of `python -m minigpt`, one file each: `add` describes its arguments, `run` does it."""
+"""The commands of `python -m minigpt`, one file each: `add` describes its arguments, `run` runs it."""
 
 from . import bench, download, fill, generate, perplexity, tour, train, verify
 

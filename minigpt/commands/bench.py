@@ -1,4 +1,4 @@
-"""python -m minigpt bench: how fast, how large, and beside what."""
+"""python -m minigpt bench: time and memory, beside transformers and the limits of the machine."""
 
 import dataclasses
 import platform
@@ -24,11 +24,11 @@ WORKS = {
 
 
 def add(parser) -> None:
-    parser.add_argument("--size", choices=speed.SIZES, default="tiny", help="of the model (default tiny; gpt2 = 124M)")
+    parser.add_argument("--size", choices=speed.SIZES, default="tiny", help="model size (default tiny; gpt2 = 124M)")
     parser.add_argument("--work", choices=WORKS, nargs="+", default=list(WORKS), help="what to measure (default: all)")
     parser.add_argument("--dtype", choices=speed.DTYPES, nargs="+", default=list(speed.DTYPES), help="default: all")
     parser.add_argument("--quick", action="store_true", help="fewer rounds of smaller work")
-    parser.add_argument("--growth", action="store_true", help="instead: cost against tokens, rows and layers")
+    parser.add_argument("--growth", action="store_true", help="instead: how cost grows with tokens, rows and layers")
     parser.add_argument("--plot", type=not_empty, metavar="PNG", help="draw what was measured")
     add_device(parser)
     add_json(parser)
@@ -37,7 +37,7 @@ def add(parser) -> None:
 def run(options) -> int:
     device, config = device_of(options), speed.SIZES[options.size]
     check_picture(options.plot)
-    # float32 means float32. torch and transformers leave TF32 off, too; said here, so that nobody has to wonder.
+    # float32 means float32. torch and transformers leave TF32 off, too; it is set here, so that everybody can see it.
     torch.set_float32_matmul_precision("highest")
     found = {"size": options.size, "quick": options.quick, "machine": machine(device)}
     title = ", ".join([options.size, hardware(device), f"torch {torch.__version__}"])
@@ -73,7 +73,7 @@ def measure(options, config, device) -> tuple[list[speed.SpeedResult], dict]:
 
 
 def machine(device: torch.device) -> dict:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     return {
         "device": hardware(device),
         "system": f"{platform.system()} {platform.machine()}",

@@ -61,7 +61,7 @@ def add(parser) -> None:
     search.add_argument(
         "--early-stopping",
         choices=["true", "false", "never"],
-        help="to stop at N finished texts, always, or not before others cannot win",
+        help="at N finished texts: true = stop; false = go on while a beam is better; never = while one can be",
     )
     parser.add_argument(
         "--prompt-lookup", action="store_true", help="greedy, in fewer passes where the text repeats itself"
@@ -88,7 +88,7 @@ def run(options) -> int:
         new = write(model, prompts[0], options.max_new_tokens, **settings)
         stopping = Settings(**settings).stopping(model, options.max_new_tokens)
         [begun] = model.first_texts(prompts)
-        in_front = "" if model.has_encoder else texts[0]  # its text is another one than the prompt
+        in_front = "" if model.has_encoder else texts[0]  # a T5 writes its own text, not more of the prompt
         return write_live(in_front, new, tokenizer, lambda n, token: stopping.reason(len(begun), n, token))
     return write_batches(options, texts, prompts, settings, model, tokenizer)
 
@@ -129,7 +129,7 @@ def settings_of(options) -> dict:
 
 
 def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, reason: Callable) -> int:
-    """Print each character as soon as it is complete. Ctrl-C ends it, and keeps what is there.
+    """Print each character as soon as it is complete. Ctrl-C ends it, and what is printed stays.
 
     reason(number of new tokens, the newest) says why a text ends there.
     """
@@ -154,7 +154,7 @@ def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, reason: Call
 
 
 def write_batches(options, texts, prompts, settings, model, tokenizer) -> int:
-    """Decode --batch-size prompts at a time and print what became of each. Ctrl-C ends it, and keeps what is there."""
+    """Decode --batch-size prompts at a time and print each result. Ctrl-C ends it; what is done is printed, too."""
     if settings.get("do_sample"):
         settings["seed"] = row_seeds(prompts, options.seed)
     start, n_tokens, interrupted = time.perf_counter(), 0, False
@@ -223,6 +223,6 @@ def print_answer(found: dict, in_front: str, alone: bool) -> None:
 
 
 def report_speed(n_tokens: int, seconds: float, end: str = "") -> None:
-    """On stderr, so that stdout holds nothing but text or data."""
+    """Print the speed on stderr, so that stdout holds nothing but text or data."""
     ended_by = f", ended by: {end}" if end else ""
     print(f"{n_tokens} tokens, {n_tokens / max(seconds, 1e-9):.0f} tokens per second{ended_by}", file=sys.stderr)

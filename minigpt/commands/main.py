@@ -10,7 +10,7 @@ import sys
 from . import COMMANDS
 
 EPILOG = """\
-a first walk:
+to begin with:
   python -m minigpt tour                               the lecture, start to end, every number checked
   python -m minigpt generate "Return the" --temperature 0.8 --seed 1
   python -m minigpt perplexity --text README.md        three perplexities of one text
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader of our output, head perhaps, has seen enough
+        if isinstance(error, BrokenPipeError):  # the program that reads our output (perhaps head) has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         print(f"minigpt: {_sentence(error)}", file=sys.stderr)
@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def open_missing_streams() -> None:
-    """Put an empty stream where there is none: a caller may have closed stdin, stdout or stderr (`<&-`, `2>&-`). print
-    would then write what is meant for stderr to stdout, between the data."""
+    """Open an empty stream where there is none: a caller may have closed stdin, stdout or stderr (`<&-`, `2>&-`). Then
+    print would write what is meant for stderr to stdout, between the data."""
     for name, mode in [("stdin", "r"), ("stdout", "w"), ("stderr", "w")]:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and the words of a bad one."""
+"""Arguments that several commands share, and the errors for bad ones."""
 
 import argparse
 import json
@@ -58,7 +58,7 @@ PICTURES = (".png", ".pdf", ".svg")
 
 
 def add_dtype(parser) -> None:
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the model (default float32)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of the model's numbers (default float32)")
 
 
 def check_writable(file: str | None) -> None:
@@ -98,7 +98,7 @@ def unwritable(model, tokenizer: Tokenizer) -> list[int] | None:
 
 
 def print_json(data) -> None:
-    """One line of JSON, which knows neither infinity nor nan: null stands for them."""
+    """Print one line of JSON. JSON has no infinity and no nan: null stands for them."""
     print(json.dumps(_finite(data), ensure_ascii=False), flush=True)
 
 

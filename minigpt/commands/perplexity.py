@@ -45,7 +45,7 @@ def add(parser) -> None:
     add_source(parser)
     add_device(parser)
     parser.add_argument("--window", type=int, metavar="W", help="tokens read at once (default: the context length)")
-    parser.add_argument("--stride", type=int, nargs="+", metavar="S", help="from window to window (default: W / 2)")
+    parser.add_argument("--stride", type=int, nargs="+", metavar="S", help="step between windows (default: W / 2)")
     add_dtype(parser)
     parser.add_argument("--batch-size", type=positive, metavar="B", help="windows at a time")
     parser.add_argument("--plot", type=not_empty, metavar="PNG", help="windows, losses and perplexities as a picture")
@@ -129,7 +129,7 @@ def print_one(scores: Scores, row: dict, n_words: int, n_bytes: int) -> None:
     print(f"{row['tokens']} tokens, {row['scored']} scored in {row['windows']} windows", end=" ")
     print(f"of {row['window']}, stride {row['stride']}; {n_words} words, {n_bytes} bytes")
     if scores.n_unscored:
-        print(f"{scores.n_unscored} tokens, the first of each later window, are not scored; a smaller stride would")
+        print(f"{scores.n_unscored} tokens, the first of each later window, are not scored: take a smaller stride")
     for a in AGGREGATIONS:
         print(f"{a.name:24}{_number(row[a.name]):>14}   {a.source}\n{'':41}{a.formula}")
 
@@ -161,7 +161,7 @@ def write_losses(file: str, ids: list[int], scores: Scores, tokenizer) -> None:
 
 
 def run_published(options) -> int:
-    """Published numbers and, beside them, what is measured here with the same settings; blank where nothing was."""
+    """Print published numbers, and beside each what is measured here with the same settings; blank if it is not."""
     asked_for = [
         name for name in ("window", "stride", "plot", "surprise", "losses") if getattr(options, name) is not None
     ]

@@ -1,4 +1,4 @@
-"""python -m minigpt train: a tokenizer and a model from nothing, or a model that is there trained further."""
+"""python -m minigpt train: train a tokenizer and a model from nothing, or an existing model further."""
 
 import dataclasses
 import json
@@ -50,16 +50,16 @@ def add(parser) -> None:
     parser.add_argument(
         "--recipe", choices=list(RECIPES), help="size of the model and length of the training (default tiny)"
     )
-    parser.add_argument("--model", choices=list(MODELS), help="the family (default gpt2): RECIPE-MODEL is the recipe")
+    parser.add_argument("--model", choices=list(MODELS), help="family (default gpt2); its recipe is RECIPE-MODEL")
     parser.add_argument("--init", type=not_empty, metavar="SOURCE", help="train this model further, with its tokenizer")
     parser.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, from its newest snapshot")
     parser.add_argument(
         "--file-dtype",
         choices=FILE_DTYPES,
-        help="of the weights on disk (default float32); they are trained, and loaded, in float32",
+        help="dtype of the weights on disk (default float32); they are trained, and loaded, in float32",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="train for N steps instead of the recipe's")
-    parser.add_argument("--seed", type=seed, metavar="SEED", help="of weights and batches (default 0)")
+    parser.add_argument("--seed", type=seed, metavar="SEED", help="seed of weights and batches (default 0)")
     fields = [field.name for field in (*dataclasses.fields(TrainConfig), *dataclasses.fields(MODELS["gpt2"][1]))]
     parser.add_argument(
         "--set",
@@ -70,7 +70,7 @@ def add(parser) -> None:
         "for another family the fields of its configuration",
     )
     parser.add_argument(
-        "--baselines", action="store_true", help="at the end, what counting and compressing make of the held-out text"
+        "--baselines", action="store_true", help="at the end, what counting and compressing reach on the held-out text"
     )
     add_device(parser)
 
@@ -161,7 +161,7 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool, 
     tokenizer, kind = Tokenizer.load(directory), run.get("model_type", "gpt2")
     objective = objective_of(kind, tokenizer, config)
     tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
-    resume = resume and bool(steps_on_disk(directory / "snapshots"))  # it may have been stopped before its first one
+    resume = resume and bool(steps_on_disk(directory / "snapshots"))  # it may have stopped before its first snapshot
     torch.manual_seed(config.seed)
     if run["init"] and not resume:
         model = load_model(run["init"], device, attention="sdpa")
@@ -189,7 +189,7 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool, 
 
 def sample(model, tokenizer: Tokenizer, held_out: np.ndarray, seed: int) -> str:
     """What the model writes after the first held-out tokens (a BERT fills a gap in them, a T5 writes what a sentinel
-    stands for); why it could not, where it could not: no step is lost."""
+    stands for); where it cannot, why. An error must not end the training."""
     if getattr(model, "looks_at_both_sides", False):
         return sample_of_gap(model, tokenizer, held_out[:24].tolist())
     settings = dict(do_sample=True, temperature=0.8, seed=seed, suppress_tokens=unwritable(model, tokenizer))

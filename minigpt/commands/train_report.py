@@ -1,4 +1,4 @@
-"""What `train` prints at its end: figures of the held-out text, and with --baselines what else makes of it."""
+"""What `train` prints at its end: figures of the held-out text, and with --baselines those of simple predictors."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ TOKEN_FILES = ("train.npy", "held_out.npy")
 
 
 def print_figures(model, tokenizer: Tokenizer, objective: Objective, held_out: np.ndarray, context: int, run: dict):
-    """The model's own figures."""
+    """Print the model's own figures."""
     if isinstance(objective, MaskedTokens):
         found = masked_guesses(model, held_out, context, objective)
         print(f"held out: {found.nats:.4f} nats a masked token, {_share(found.right)} guessed")
@@ -35,7 +35,7 @@ def print_figures(model, tokenizer: Tokenizer, objective: Objective, held_out: n
 
 
 def print_baselines(directory: Path, objective: Objective, config: TrainConfig) -> None:
-    """What counting, compressing and the model without its encoder make of the held-out text: to be beaten."""
+    """Print what the model should beat on the held-out text: counting, compressing, and itself without its encoder."""
     run, tokenizer = read_json(directory / RUN_FILE), Tokenizer.load(directory)
     tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
     size = tokenizer.vocab_size

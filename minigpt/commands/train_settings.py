@@ -57,7 +57,7 @@ def check_init(options, model, tokenizer) -> None:
 
 
 def config_class_of(run: dict):
-    """The configuration class of a run; one that an earlier version began is a GPT-2's."""
+    """The configuration class of a run. A run of an earlier version, without model_type, is a GPT-2's."""
     return MODELS[run.get("model_type", "gpt2")][1]
 
 

@@ -1,4 +1,4 @@
-"""Against Hugging Face's transformers: the same numbers, and what they cost. It alone needs transformers."""
+"""Compare with Hugging Face's transformers: the numbers, time and memory. Only this folder needs transformers."""
 
 from .difference import Difference, first_layer, first_place, verdict, verify
 

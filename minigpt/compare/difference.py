@@ -1,4 +1,4 @@
-"""Our model against Hugging Face's on the same checkpoint: the same numbers, or the checkpoint is not what it seems."""
+"""Our model and Hugging Face's on the same checkpoint: how far their numbers differ, and from which layer on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from ..positions import position_ids_for
 from ..trace import trace
 from .oracle import load_oracle
 
-# The largest difference that rounding explains. Logits and hidden states are measured relative to their largest entry.
+# Bars, the largest differences that rounding explains. Those of logits and hidden states are relative to their largest
+# entry.
 BARS = {
     torch.float64: {"logits": 2e-13, "loss": 5e-14, "hidden states": 2e-13, "attention weights": 2e-13},
     torch.float32: {"logits": 2e-5, "loss": 1e-5, "hidden states": 2e-5, "attention weights": 4e-5},
@@ -25,8 +26,9 @@ T5_BARS = BARS | {torch.float32: {"logits": 1e-4, "loss": 5e-5, "hidden states":
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one quantity is from transformers', in one dtype. difference None: it could not be compared, for our side
-    does not show it. first_layer is the first block whose part of it is beyond the bar."""
+    """How far one quantity is from transformers', in one dtype. difference None: it could not be compared, because our
+    side does not show it. bar is the largest difference that rounding explains. first_layer is the first block whose
+    part of it is beyond the bar."""
 
     quantity: str
     dtype: str
@@ -48,11 +50,11 @@ class Difference:
 def verify(model: nn.Module, directory: str | Path, seed: int = 0) -> list[Difference]:
     """Compare a loaded model with transformers' model of the same folder, in the model's own dtype.
 
-    The model attends by its own function, ours or a reader's. Of a reader's the weights are not known: then the first
-    layer that differs is found from the hidden states.
-    Random tokens, two rows of at most 64: whole, then the second with pads (T5's source has them from the start), then
-    (where there is a cache) in two parts.
-    The reference loss is torch's, in the model's dtype: the one inside transformers is float32 whatever the model.
+    The model keeps its attention function, minigpt's or a reader's own. The weights of a reader's own are not known:
+    then the first layer that differs is found from the hidden states.
+    Both models read random tokens, two rows of at most 64: whole, then with pads in the second row (T5's source has
+    them from the start), then, if the model has a cache, in two parts.
+    The reference loss is torch's, in the model's dtype: the one inside transformers is always float32.
     Raises ValueError for a model that is neither float64 nor float32, ImportError without transformers.
     """
     weight = next(model.parameters())
@@ -149,8 +151,8 @@ def _of_weights(ours: list, theirs) -> list[float] | None:
 
 
 def _of_states(ours, theirs, final_norm=None, real=slice(None)) -> list[float]:
-    """The difference of each block's hidden states. Their first are the embeddings, which count for block 0; their last
-    come after the final norm, if there is one."""
+    """The difference of each block's hidden states. transformers' first are the embeddings, which count for block 0;
+    its last come after the final norm, if there is one."""
     last = ours.hidden_states[-1] if final_norm is None else final_norm(ours.hidden_states[-1])
     states = [ours.embeddings, *ours.hidden_states[:-1], last]
     of_states = [_relative(a[real], b[real]) for a, b in zip(states, theirs, strict=True)]
@@ -158,7 +160,7 @@ def _of_states(ours, theirs, final_norm=None, real=slice(None)) -> list[float]:
 
 
 def _largest(differences: list[float]) -> float:
-    """Unlike max(), it does not lose a nan."""
+    """The largest difference. Unlike max(), it keeps a nan."""
     return torch.tensor(differences, dtype=torch.float64).max().item()
 
 
@@ -184,7 +186,7 @@ def first_layer(differences: list[Difference]) -> int | None:
 
 
 def first_place(differences: list[Difference]) -> Difference | None:
-    """Of what is beyond its bar at some block, the earliest; None where nothing is."""
+    """The Difference beyond its bar at the earliest block (of a T5, the encoder's come first); None where none is."""
     beyond = [d for d in differences if d.first_layer is not None]
     in_encoder = [d for d in beyond if d.quantity.startswith("encoder")]
     return min(in_encoder or beyond, key=lambda d: d.first_layer, default=None)

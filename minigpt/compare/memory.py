@@ -1,4 +1,4 @@
-"""What using it costs beside time: memory of loading and of the loss, seconds of importing, and how all of it grows."""
+"""Other costs than speed: memory of loading and of the loss, seconds of importing; how a forward pass's costs grow."""
 
 import dataclasses
 import statistics
@@ -35,9 +35,10 @@ print(1024 * (peak() - before))
 
 
 def memory(shared: SharedCheckpoint, workload: Workload) -> dict[str, int | None]:
-    """Peak bytes: of a process that loads; of head and loss, forward and backward, with the logits held and without.
+    """Bytes of the checkpoint's file; peak bytes of a process that loads it, and of head and loss, forward and
+    backward, with all logits held and without.
 
-    The gradient of the head's weight, which both need, is not counted. None where the system does not tell (not Linux).
+    The gradient of the head's weight, which both need, is not counted. Loading is None on other systems than Linux.
     """
     n, c = min(workload.forward_tokens, shared.config.n_positions), shared.config
     weight = torch.randn(c.vocab_size, c.n_embd, device=shared.device).mul_(0.02).requires_grad_()

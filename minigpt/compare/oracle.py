@@ -25,8 +25,8 @@ def import_transformers():
 
 
 def load_oracle(directory, config, dtype=torch.float32, device=None, attention: str = "eager") -> torch.nn.Module:
-    """transformers' model of a folder, in eval mode; its class is the one that files of our configuration name. In
-    float64 all of it is float64 (`without_float32_steps`)."""
+    """transformers' model of a folder, in eval mode. Its class is the one that we write into a config.json for config.
+    In float64 all of it is float64 (`without_float32_steps`)."""
     architecture, _ = NAMES[model_type(config)].layout(config)
     model_class = getattr(import_transformers(), architecture)
     with without_float32_steps() if dtype == torch.float64 else contextlib.nullcontext():

@@ -1,7 +1,7 @@
-"""Ours against Hugging Face's transformers: the same work, the same weights, the same machine, in turns.
+"""minigpt and transformers in turns: both do the same work with the same weights on the same machine.
 
-Before anything is timed both sides answer in float32, and have to agree: the times of different computations say
-nothing.
+Before anything is timed, both sides compute the answer in float32, and the two must agree: times of different
+computations cannot be compared.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ QUICK = Workload(rounds=3, forward_tokens=256, training_rows=2, training_tokens=
 
 @dataclass(frozen=True)
 class SpeedResult:
-    """One kind of work, and how it went for everyone."""
+    """One kind of work, and the timing of each contender (timing.py)."""
 
     work: str
     timings: list[Timing]
@@ -57,7 +57,7 @@ class SharedCheckpoint:
         self.config, self.folder = config, Path(folder)
         self.device = torch.device(device)
         self.on_cuda = self.device.type == "cuda"
-        self.half = [name for name in dtypes if name != "float32"]  # float32 is what both sides have in common
+        self.half = [name for name in dtypes if name != "float32"]  # both sides are always timed in float32
         torch.manual_seed(0)
         save_model(GPT2(config), self.folder)
 
@@ -66,7 +66,7 @@ class SharedCheckpoint:
 
     def theirs(self, attention: str, dtype=torch.float32) -> torch.nn.Module:
         model = load_oracle(self.folder, self.config, dtype, self.device, attention)
-        model.generation_config.eos_token_id = None  # nobody stops early
+        model.generation_config.eos_token_id = None  # no text stops early
         return model
 
     def tokens(self, *shape: int) -> torch.Tensor:
@@ -215,8 +215,8 @@ def _both_sides(shared: SharedCheckpoint) -> dict[str, torch.nn.Module]:
 
 
 def _in_half(shared: SharedCheckpoint, dtype: str) -> dict[str, torch.nn.Module]:
-    """Ours in half precision; transformers' only on CUDA, since on a CPU its weights lie in the order that is read at a
-    thirtieth of the speed, and beating that would be an empty win."""
+    """Ours in half precision; transformers' only on CUDA. On a CPU its weights lie in an order that is read at a
+    thirtieth of the speed, so a comparison would say nothing."""
     models = {f"minigpt sdpa {dtype}": shared.ours("sdpa", getattr(torch, dtype))}
     if shared.on_cuda:
         models[f"transformers sdpa {dtype}"] = shared.theirs("sdpa", getattr(torch, dtype))

@@ -1,6 +1,7 @@
-"""Time and memory of pieces of work, measured so that a noisy machine does not decide which is faster.
+"""Time and memory of pieces of work, measured so that other work on the machine does not decide which is faster.
 
-Contenders take turns within each round, so that whatever else the machine does meets all of them; medians are compared.
+The contenders, the functions that are compared, take turns within each round: so other work slows all of them. Medians
+are compared.
 """
 
 import os
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from .._checks import choice, integer
 
-# Rows of the square matrices, and float32 numbers, with which limits are measured: enough work to hide its start.
+# Rows of the square matrices, and float32 numbers, to measure limits: so many that starting the work does not count.
 MATRIX, READ = {"cpu": 2048, "cuda": 8192}, {"cpu": 64_000_000, "cuda": 1_000_000_000}
 
 
@@ -36,7 +37,10 @@ class Timing:
 
 
 def alternate(contenders: dict[str, Callable], baseline: str, rounds: int, device="cpu") -> list[Timing]:
-    """Run every contender once to warm up, then `rounds` rounds of all of them in turn, every second one backwards."""
+    """Run every contender once to warm up, then `rounds` rounds of all of them in turn, every second one backwards.
+
+    Raises ValueError for a baseline that is no contender, and for rounds below 1.
+    """
     baseline, rounds = choice("baseline", baseline, contenders), integer("rounds", rounds, 1)
     seconds = {name: [] for name in contenders}
     for number, name in tqdm(_turns(list(contenders), rounds), desc="measuring", leave=False, delay=2, disable=None):
@@ -57,6 +61,7 @@ def _turns(names: list[str], rounds: int) -> list[tuple[int, str]]:
 
 
 def seconds_of(work: Callable, device="cpu") -> float:
+    """Seconds until work() is done, on CUDA also on the card."""
     start = time.perf_counter()
     work()
     if torch.device(device).type == "cuda":
@@ -67,12 +72,12 @@ def seconds_of(work: Callable, device="cpu") -> float:
 def peak_memory(work: Callable, device="cpu") -> int:
     """Bytes of tensors in use at the worst moment of work(), beyond those in use before it."""
     if torch.device(device).type == "cuda":
-        work()  # the libraries' own workspaces are there before and after
+        work()  # now the libraries have their workspaces, which are not counted
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         work()
         return torch.cuda.max_memory_allocated(device) - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it tells stderr when it starts and stops
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it writes to stderr when it starts and stops
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]

@@ -12,9 +12,9 @@ def batch_at(
 ) -> torch.Tensor:
     """The batch (batch_size, context) int64 of a training step: rows from random places of a token file.
 
-    A function of (seed, step) and nothing else: a run that is resumed at a step, or is spread over several machines,
-    gets the same rows. In a share of the rows a passage, as long as an eighth to a half of the row, comes twice: what
-    can be predicted by looking back teaches to look back.
+    The rows depend on (seed, step) alone: a run that is resumed at a step, or is spread over several machines, gets the
+    same rows. In a repeat_share of the rows a passage, as long as an eighth to a half of the row, comes twice, so that
+    the model learns to look back.
     Raises ValueError when the file is shorter than one row, and for a setting out of range.
     """
     step, seed = integer("step", step, 0), integer("seed", seed, 0)
@@ -39,8 +39,8 @@ def segment_ids_of(rows: torch.Tensor, end_of_text: int) -> torch.Tensor:
 
 
 def targets_of(batch: torch.Tensor, end_of_text: int | None) -> torch.Tensor:
-    """The labels (B, T) of a batch: its tokens, but -100 for the first token of a document that follows another, which
-    nothing it may look at predicts."""
+    """The labels (B, T) of a batch: its tokens, but -100 for the first token of a document that follows another: the
+    tokens before it are those of the other document."""
     if end_of_text is None:
         return batch
     labels = batch.clone()

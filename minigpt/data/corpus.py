@@ -43,7 +43,7 @@ def documentation_corpus() -> tuple[list[Document], list[Document]]:
 
 
 def is_held_out(document: Document) -> bool:
-    """One document in twenty, by a checksum of its name: the same ones everywhere and whatever else is installed."""
+    """Whether a document is held out: one in twenty, by a checksum of its name, so the same ones on every machine."""
     return crc32(document.name.encode()) % 20 == 0
 
 

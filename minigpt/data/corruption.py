@@ -1,6 +1,6 @@
 """Rows of tokens with something missing, and what is missing: what BERT and T5 are trained on.
 
-Each is a function of (rows, seed, step) and nothing else, as `batch_at` is: a resumed run gets the same.
+What is missing depends on (rows, seed, step) alone, as in `batch_at`: a resumed run gets the same.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ def masked_tokens(
     """Rows (B, T) -> what BERT reads, and the labels, both (B, T) int64 (Devlin et al. 2018, section 3.1, "Masked LM").
 
     In each row a share of the positions, at least one, is chosen. There the label is the token, elsewhere -100. Of the
-    chosen tokens 80 % are replaced by mask_id, 10 % by one of the replacements, and 10 % stay: a model that could rely
-    on seeing [MASK] where it is asked would learn nothing about the other positions. A token that is not among the
+    chosen tokens 80 % are replaced by mask_id, 10 % by one of the replacements, and 10 % stay: if only [MASK] were
+    asked for, the model would learn nothing about the other positions. A token that is not among the
     replacements (a special one) is never chosen.
     Raises ValueError for a share outside 0 .. 1, without replacements, and for a row without a token to choose.
     """
@@ -57,9 +57,9 @@ def spans(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows (B, T) -> sources (B, S) and labels (B, L) int64 (Raffel et al. 2020, section 3.1.4, "Corrupting spans").
 
-    In each row a share of the tokens, in spans of mean_length on average, is cut out; a sentinel stands in the place of
-    each span, the first for the first. The labels are the sentinels in this order, each with its span after it. Both
-    end with end_id. The numbers of tokens and spans depend on T alone, so all rows are of one length.
+    In each row a share of the tokens, in spans of mean_length on average, is cut out; in place of the n-th span stands
+    the n-th sentinel. The labels are the sentinels in this order, each with its span after it. Both end with
+    end_id. The numbers of tokens and spans depend on T alone, so all rows are of one length.
     Raises ValueError for a share outside 0 .. 1, a mean_length below 1, a row too short to cut anything out, and for
     more spans than sentinels.
     """

@@ -26,7 +26,7 @@ from .corpus import Document
 FILE = Path("tangshi") / "tangshi.txt"  # in $MINIGPT_DATA
 IN_PACKAGE = re.compile(r"package/dist/quantangshi/poet\.tang\.(\d+)\.json")
 HALF_LINES = re.compile(r"[，。？！；]")
-CHARACTERS = re.compile(r"[\u3400-\u9fff，。？！；]*")  # a gap is a square, and a note has brackets
+CHARACTERS = re.compile(r"[\u3400-\u9fff，。？！；]*")  # no gaps, which are squares, and no notes, which have brackets
 COUPLET = re.compile(
     r"([\u3400-\u9fff\U00020000-\U0003ffff]+)[，？！；]([\u3400-\u9fff\U00020000-\U0003ffff]+)[。？！]"
 )
@@ -43,8 +43,8 @@ class Poem(NamedTuple):
 
 
 def poems_of(text: str) -> list[Poem]:
-    """The poems of a text, an empty line between two of them. Raises ValueError for one without title, author and a
-    line."""
+    """The poems of a text, an empty line between two of them. Raises ValueError for a poem without title, author
+    and a line."""
     poems = [poem.split("\n") for poem in text.strip("\n").split("\n\n")]
     for number, poem in enumerate(poems, 1):
         if len(poem) < 3:
@@ -80,6 +80,7 @@ def tang_poems_corpus() -> tuple[list[Document], list[Document]]:
 
 
 def is_held_out(poem: Poem) -> bool:
+    """Whether the poem's poet is one of those held out: one in twenty, by a checksum of the name."""
     return crc32(poem.author.encode()) % 20 == 0
 
 

@@ -28,12 +28,12 @@ def dataset_text(name: str) -> str:
     return "\n\n".join(load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1", split="test")["text"])
 
 
-SMALL = 2000  # characters; of a text this small, a twentieth is not worth holding out
+SMALL = 2000  # characters; a twentieth of a shorter text is too short to be held out
 
 
 def hold_out_tail(text: str) -> tuple[str, str]:
-    """(training, held-out): the last twentieth of a text, or between 3 % and 8 % of it where a line starts there; cut
-    inside a line where none does. The two joined are the text."""
+    """(training, held-out): the held-out part is about the last twentieth of a text. It begins where a line begins, if
+    one does so between 3 % and 8 % before the end, and else inside a line. The two joined are the text."""
     wanted = len(text) - max(1, len(text) // 20)
     first, last = len(text) - int(0.08 * len(text)), len(text) - -(-3 * len(text) // 100)
     starts = [place + 1 for place in range(first - 1, last) if place >= 0 and text[place] == "\n"]
@@ -42,8 +42,9 @@ def hold_out_tail(text: str) -> tuple[str, str]:
 
 
 def hold_out_tails(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(training, held-out) parts of several texts, none of them empty: the tail of each text of 2 000 characters or
-    more; of the smaller ones, the tail of all of them in a row, so that the last of them are held out whole."""
+    """(training, held-out) parts of several texts, none of them empty. Of each text of 2 000 characters or more, the
+    tail is held out. The smaller texts are joined, and the tail of all is held out: so the last ones are held out
+    whole."""
     training = [text for text in texts if len(text) >= SMALL]
     training, held_out = map(list, zip(*map(hold_out_tail, training), strict=True)) if training else ([], [])
     small = [text for text in texts if len(text) < SMALL]

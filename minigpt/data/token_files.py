@@ -10,7 +10,7 @@ from ..tokenizer import Tokenizer
 
 
 def encode_documents(documents: Iterable[str], tokenizer: Tokenizer) -> np.ndarray:
-    """(N,) token ids of all documents, an end-of-text token after each; two bytes an id where the vocabulary fits.
+    """(N,) token ids of all documents, an end-of-text token after each; uint16 where all ids fit, else uint32.
 
     Raises ValueError for no documents at all, and for a text in place of a list of texts.
     """
@@ -32,7 +32,7 @@ def write_token_file(tokens: np.ndarray, file: str | Path) -> None:
 
 
 def read_token_file(file: str | Path) -> np.ndarray:
-    """(N,) ids, mapped from disk: nothing is read before it is used. Raises ValueError for a file that is none."""
+    """(N,) ids, mapped from disk: nothing is read before it is used. Raises ValueError for another file."""
     try:
         tokens = np.lib.format.open_memmap(file, mode="r")
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The same answers sooner, or in less memory. `switched_off()` makes every caller take the plain way."""
+"""The same answers in less time or memory. Inside `switched_off()` the models' own modules compute everything."""
 
 from .loss_without_logits import LanguageModelLoss, linear_cross_entropy, loss_of_hidden
 from .one_row_products import laid_out

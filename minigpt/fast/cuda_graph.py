@@ -1,9 +1,9 @@
-"""Decoding on CUDA at the speed of the card: one token's hundred kernels recorded once, then started as one.
+"""Faster decoding on CUDA: the hundred kernels of one token are recorded once, and then started together.
 
-A token of a small model is a few microseconds of work per kernel, less than Python needs to start one. A CUDA graph is
-the recording of a step; replaying it costs one start. The price: every address and every shape is fixed. So the step
-reads and writes a cache at its full capacity, where a mask hides what is not filled yet, and its inputs are tensors
-that stay where they are and are overwritten before each replay.
+In a small model a kernel works for a few microseconds, less than Python needs to start it. A CUDA graph is the
+recording of a step; to replay it costs one start. But in a graph every address and every shape is fixed. So the step
+reads and writes a cache at its full capacity, where a mask hides what is not filled yet. Its inputs are tensors that
+stay where they are and are overwritten before each replay.
 """
 
 import functools
@@ -21,8 +21,9 @@ STEPS_THAT_PAY_FOR_A_GRAPH = 8
 
 
 def can_be_recorded(model: GPT2) -> bool:
-    """Whether the step of an unmodified model may become a graph: on CUDA, with attention of this project, of which
-    only its arguments decide, and not under autocast, whose copies of the weights would be recorded, too."""
+    """Whether the step of an unmodified model may become a graph. It may on CUDA, with the attention functions of this
+    package, which depend on their arguments only. It may not under autocast: its copies of the weights would be
+    recorded, too."""
     device = model.device.type
     known = all(is_ours(block.attention.attend) for block in model.blocks)
     return device == "cuda" and known and not torch.is_autocast_enabled(device)
@@ -31,8 +32,9 @@ def can_be_recorded(model: GPT2) -> bool:
 def recorded_step(model: GPT2, n_steps: int) -> Callable:
     """What `gpt2_step` gives, (tokens (B, 1), past) -> logits (B, V), from a graph.
 
-    It is recorded when a cache is first seen. When rows leave the batch, others may soon follow: the next recording
-    waits until none has for a while, and is not made for a cache that is nearly full.
+    It is recorded when a cache is first seen. When rows leave the batch, the shapes change, and others may leave soon.
+    So it is recorded again only after STEPS_THAT_PAY_FOR_A_GRAPH steps without a change, and only if the cache has
+    space for as many more.
     """
     simple = gpt2_step(model, n_steps)
     storage, fixed, steps_without_change = None, None, 0
@@ -59,17 +61,17 @@ def _side_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 class FixedCache:
-    """The storage of a `KVCache` at its full capacity: `append` writes where the tensor `place` says, whatever it says
-    when the step runs, and gives back everything, filled or not."""
+    """The storage of a `KVCache` at its full capacity: `append` writes at the position that the tensor `place` holds
+    when the step runs, and returns all keys and values, filled or not."""
 
-    length = 0  # not known while a graph is recorded; `place` tells
+    length = 0  # the real one is not known while a graph is recorded; it is in `place`
 
     def __init__(self, cache: KVCache):
         self.place = torch.full((1,), cache.length, device=cache.keys.device)
         self.layers = [FixedLayer(k, v, self.place) for k, v in zip(cache.keys, cache.values, strict=True)]
 
     def advance(self, n: int) -> None:
-        """Nothing: `FixedStep` advances the cache whose storage this is."""
+        """Do nothing: `FixedStep` advances the cache whose storage this is."""
 
 
 class FixedLayer:
@@ -92,10 +94,10 @@ class FixedPast(Past):
 
 
 class FixedStep:
-    """(tokens, past) -> logits after one cache, at its full capacity; a graph where there is CUDA.
+    """(tokens (B, 1), past) -> logits (B, V), for one cache at its full capacity; a graph on CUDA.
 
-    The cache stays whole: without this step one can go on with what was read. Where there is no CUDA the same
-    step runs without being recorded.
+    The step writes into the caller's cache, so another way of reading can go on after it. Without CUDA the same step
+    runs without being recorded.
     """
 
     def __init__(self, model: GPT2, cache: KVCache):
@@ -124,8 +126,8 @@ class FixedStep:
         return self.step(self.tokens, self.fixed)
 
     def _record(self) -> torch.cuda.CUDAGraph:
-        """Run a few times on a side stream, as libraries set themselves up at first, then record. What is written into
-        the cache meanwhile lies after its length, where the first real step overwrites it."""
+        """Run three times on a side stream, because the libraries prepare themselves in their first calls; then record.
+        What this writes into the cache is after its length, where the first real step overwrites it."""
         self.fixed.real[:, 0] = True
         device, graph = self.tokens.device, torch.cuda.CUDAGraph()
         with torch.cuda.device(device):

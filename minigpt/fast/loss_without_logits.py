@@ -1,4 +1,4 @@
-"""The loss without its logits: head and loss a few rows at a time, and a model and its loss as one module."""
+"""The loss without holding its logits: head and loss a few rows at a time; and a model with its loss as one module."""
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +31,9 @@ def linear_cross_entropy(
 
     hidden (..., C), weight (V, C), targets (...); the other arguments as in `cross_entropy` and `next_token_loss`.
     At V = 50257 the logits of 1024 tokens fill 206 MB, and their gradient as much again. But a row of the gradient,
-    softmax minus the target, is known as soon as the row's loss is: each chunk's part of the gradients of hidden and
-    weight is computed at once, and its logits are forgotten. Only reduction "none", whose rows may be weighted later,
-    computes them twice. chunk_size None = as many rows as make 2^22 logits (on CUDA 2^26).
+    softmax minus 1 at the target, is known as soon as the row's loss is. So each chunk's part of the gradients of
+    hidden and weight is computed at once, and its logits are freed. Only reduction "none", whose rows may be weighted
+    later, computes the logits twice. chunk_size None = as many rows as make 2^22 logits (on CUDA 2^26).
     Under autocast the products are in its dtype, the loss in float32.
     Raises ValueError as `cross_entropy` does, for shapes that do not fit, and for a chunk_size or num_items below 1.
     """
@@ -59,14 +59,13 @@ def linear_cross_entropy(
         rows, weight = rows.detach(), weight.detach()
     divisor = 1 if reduction == "sum" else num_items or len(rows)
     loss = _SumOfLosses.apply(rows, weight, chosen, chunk_size, 1 / max(1, divisor))
-    return (
-        loss if divisor else loss + torch.nan
-    )  # no target counts: the mean is nan, as in torch, and the gradients are 0
+    # If no target counts, the mean is nan, as in torch, and the gradients are 0.
+    return loss if divisor else loss + torch.nan
 
 
 def _row_losses(rows, weight, targets):
     logits = at_least_float32(F.linear(rows, weight))  # (n, V)
-    return F.cross_entropy(logits, targets, reduction="none")  # in one kernel what `cross_entropy` does in several
+    return F.cross_entropy(logits, targets, reduction="none")  # one kernel; `cross_entropy` here needs several
 
 
 class _SumOfLosses(torch.autograd.Function):
@@ -91,7 +90,7 @@ class _SumOfLosses(torch.autograd.Function):
                     grad_rows[part] = gradient @ head
                 if grad_weight is not None and dtype == grad_weight.dtype:
                     grad_weight.addmm_(gradient.t(), x)
-                elif grad_weight is not None:  # half-precision products, in blocks that a cache can hold
+                elif grad_weight is not None:  # half-precision products, in blocks that fit the processor's cache
                     for block in range(0, len(head), 2048):
                         product = gradient[:, block : block + 2048].t() @ x
                         grad_weight[block : block + 2048] += product.to(grad_weight.dtype)
@@ -104,15 +103,15 @@ class _SumOfLosses(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_output):
-        # loss.backward() starts with a 1: nothing to multiply, and no copies.
+        # loss.backward() gives a 1: then nothing is multiplied, and nothing copied.
         is_one = bool(grad_output == 1)
         scaled = [g if g is None or is_one else g * grad_output for g in ctx.saved_tensors]
         return *scaled, None, None, None
 
 
 def _loss_and_gradient(x, head, target):
-    """Sum of the losses of rows x (n, C), and its gradient with respect to their logits: softmax minus the target."""
-    logits = at_least_float32(F.linear(x, head))  # (n, V), the largest thing there is
+    """Sum of the losses of rows x (n, C), and its gradient by their logits (n, V): softmax minus 1 at the target."""
+    logits = at_least_float32(F.linear(x, head))  # (n, V), the largest tensor in here
     loss = -logits.log_softmax(dim=-1).gather(1, target).sum()
     gradient = logits.softmax(dim=-1)
     gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
@@ -122,10 +121,11 @@ def _loss_and_gradient(x, head, target):
 def loss_of_hidden(
     model, hidden: torch.Tensor, targets: torch.Tensor, reduction: str = "mean", num_items: int | None = None
 ) -> torch.Tensor:
-    """The cross-entropy of a model's head: hidden states (B, T, C) -> the loss of targets (B, T), no shift in between.
+    """The cross-entropy of a model's head: hidden states (B, T, C) -> the loss of targets (B, T), without a shift.
 
-    model has logits(hidden). Where they are its head's matrix times the hidden states and nothing else, they are never
-    all in memory; another head, a patch or a hook is asked for them.
+    model has logits(hidden). If these are only the head's matrix times the hidden states, they are never all in memory.
+    For a model with another head, a patch or a hook, logits(hidden) is called, and all are. Raises ValueError as
+    `cross_entropy` does.
     """
     if is_on() and has_plain_head(model):
         return linear_cross_entropy(hidden, head_weight(model), targets, reduction=reduction, num_items=num_items)
@@ -159,7 +159,7 @@ class LanguageModelLoss(nn.Module):
         self.ways = {name: torch.compile(way) if compile and way else way for name, way in ways.items()}
 
     def forward(self, tokens, labels, reduction="mean", num_items=None, **inputs) -> torch.Tensor:
-        """Arguments as in `next_token_loss`; further inputs, such as segment_ids or attention_mask, go to the model."""
+        """Arguments and errors as in `next_token_loss`; other inputs, such as segment_ids, go to the model."""
         real = inputs.get("attention_mask")
         if not (is_on() and has_plain_head(self.model)):
             logits = self.ways["logits"](tokens, **inputs)

@@ -1,7 +1,7 @@
-"""GPT-2's decoding step written flat: what GPT2.hidden and GPT2.logits do to one new token a row, in one loop.
+"""GPT-2's decoding step without its modules: what GPT2.hidden and GPT2.logits do to one new token a row, in one loop.
 
-In a small model the way from module to module and back takes longer than the arithmetic: decoding the built-in model
-through the modules takes about twice as long. The formulas are those of gpt2.py and attention.py, where they are
+In a small model calling the modules takes longer than the arithmetic: decoding the built-in model through the modules
+takes about twice as long. The formulas are those of gpt2.py and attention.py, where they are
 explained; a change there is made here, too (tests/test_one_token.py compares the two to the last bits).
 """
 
@@ -25,9 +25,10 @@ STEPS_THAT_PAY_FOR_A_COPY = 32
 def gpt2_step(model: GPT2, n_steps: int) -> Callable:
     """A function (tokens (B, 1), past) -> logits (B, V) that reads one more token.
 
-    The model is unmodified and computes as in eval mode. Nothing is checked: ids and past are to be right. The step
-    works with the parameters that the model has when it is made, whatever numbers are in them. n_steps is how often it
-    is going to be called: where that pays, the head is copied into the order that `product` reads fastest.
+    The model must be unmodified (`is_unmodified_throughout`); it computes as in eval mode. Nothing is checked: ids and
+    past must be right. The step uses the parameters that the model has when the step is made; the numbers in them may
+    change later. n_steps is how often it will be called: from STEPS_THAT_PAY_FOR_A_COPY on, the head is copied into the
+    order that `product` reads fastest.
     """
     c, head = model.config, head_weight(model)
     by_rows = head.device.type == "cpu" and head.dtype not in HALF and not head.t().is_contiguous()

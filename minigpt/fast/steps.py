@@ -21,11 +21,11 @@ STEPS = {GPT2: _make_gpt2_step}
 
 
 def fast_reader(model, n_steps: int, plain: Callable) -> Callable:
-    """`plain`, (unread (B, T), past) -> logits (B, V), except for a single token after a cache, which goes the fast way
-    if it may: if the model is what its file says, at this very step.
+    """A function (unread (B, T), past) -> logits (B, V): `plain`, but a single token with a cache is read the fast way,
+    if the model is unmodified (`is_unmodified_throughout`) at that moment.
 
-    n_steps is about how often a token is going to be read. A step works with the parts and parameters that the model
-    had when it was made; when these are others, the question is asked again and another step is made.
+    n_steps is about how often a token will be read. A fast step uses the parts and parameters that the model had when
+    it was made. When the model has got others, it is checked again and another step is made.
     """
     make = STEPS.get(type(model))
     if make is None:

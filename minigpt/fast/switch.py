@@ -16,7 +16,7 @@ def is_on() -> bool:
 def switched_off() -> Iterator[None]:
     """Inside, models are loaded, read, scored, trained and asked for tokens by their own modules, as they are written.
 
-    The answers are the same up to rounding; this is how to see that they are, and how to rule this folder out.
+    The answers are the same up to rounding. Use this to see that they are, or whether an error comes from this folder.
     """
     before = _ON.set(False)
     try:

@@ -1,6 +1,6 @@
-"""Is this network what its file says? Only then may its answer be computed in another way than by its modules.
+"""Does a network compute what its file says? Only then may its answer be computed in another way than by its modules.
 
-A hook, an adapter, a subclass, an exchanged part or method: each is a wish that the modules themselves run.
+Whoever adds a hook or an adapter, writes a subclass, or exchanges a part or a method wants the modules to run.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ..attention import MultiHeadAttention
 from ..layers import MLP, GatedMLP, RMSNorm
 from ..models import GPT2, Llama, gpt2, llama
 
-# The classes whose methods the fast ways write out again, and these methods.
+# The classes whose methods the fast ways replace, and these methods.
 _METHODS = {
     GPT2: ("forward", "hidden", "read", "logits"),
     Llama: ("forward", "hidden", "read", "logits"),
@@ -36,7 +36,7 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 def is_unmodified(module: nn.Module) -> bool:
-    """Whether a module, its parts left out, computes what its class says, without hooks and changes."""
+    """Whether a module computes what its class says, without hooks and changes. Its parts are not looked at."""
     kind = type(module)
     return kind in _METHODS and _is_plain(module, _METHODS[kind]) and not _classes_or_all_modules_are_changed()
 
@@ -71,7 +71,7 @@ def watch(model: nn.Module) -> Callable[[], bool]:
 def parts(model: nn.Module) -> list[nn.Module]:
     """model.modules() as a list, in a tenth of the time."""
     found = [model]
-    for part in found:  # which grows meanwhile
+    for part in found:  # the list grows in the loop
         found.extend([child for child in part._modules.values() if child is not None])
     return found
 

@@ -1,5 +1,5 @@
-"""Continue texts: `generate` and `stream`, and the same with more to see, `generate_details` and `steps`. And what BERT
-does instead: `fill_mask` and `sentence_vectors`."""
+"""Continue texts with `generate` and `stream`; `generate_details` and `steps` do the same and show more of it. BERT
+cannot continue texts: `fill_mask` and `sentence_vectors` are for it."""
 
 from .api import Generation, generate, generate_details, steps, stream
 from .gaps import Gap, fill_mask, sentence_vectors

@@ -62,16 +62,16 @@ def generate(
 ) -> list[list[int]]:
     """Continue prompts, lists of token ids of any lengths, by up to max_new_tokens each.
 
-    Returns token ids, each answer with its prompt in front and its stop token, if one came, at the end. What becomes
-    of a prompt does not depend on the others in the batch.
+    Returns token ids, each answer with its prompt in front and its stop token, if one came, at the end. The answer to a
+    prompt does not depend on the other prompts in the batch.
 
     do_sample False takes the most likely token each time (greedy), or with num_beams > 1 searches for the most likely
-    text (beam search; length_penalty and early_stopping as in `beam_search`). True draws: temperature, top_k, top_p and
-    min_p shape the probabilities (processors.py), seed makes the draws repeatable. Each row has a random generator of
-    its own: an int seeds every row with seed + the number of equal prompts before it, so that the same prompt given
-    five times gives five answers (different prompts then draw with the same random numbers, and may come to resemble
-    each other); a list gives each row its own seed; None takes fresh ones from torch's generator.
-    repetition_penalty, no_repeat_ngram_size and suppress_tokens, ids that are never chosen, work with all three.
+    text (beam search; length_penalty and early_stopping as in `beam_search`). True draws tokens: temperature, top_k,
+    top_p and min_p change the probabilities (processors.py), seed makes the draws repeatable. Each row has its own
+    random generator. With an int its seed is that int + the number of equal prompts before it: five equal prompts get
+    five different answers. (Different prompts draw with the same random numbers, so their texts may resemble each
+    other.) A list gives each row its own seed; None takes new seeds from torch's generator. repetition_penalty,
+    no_repeat_ngram_size and suppress_tokens (ids that are never chosen) work in all three ways.
 
     stop_tokens None = the config's eos_token_id; [] = never stop. A row also stops when it holds n_positions tokens.
     Raises ValueError, before any work, for a setting out of range or without effect, an empty prompt, an id out of
@@ -92,7 +92,7 @@ def generate_details(model: LanguageModel, prompts, max_new_tokens: int, **setti
     """`generate`, with each new token's log-probability and the reason why each row stopped."""
     settings = Settings(**settings)
     prompts, stopping = check_prompts(prompts, model), settings.stopping(model, max_new_tokens)
-    progress = dict(desc="generate", delay=2, leave=False, disable=None)  # on a terminal, after two seconds
+    progress = dict(desc="generate", delay=2, leave=False, disable=None)  # on a terminal only
     if settings.num_beams > 1:
         return [_search(model, prompt, settings, stopping) for prompt in tqdm(prompts, **progress)]
     answers, steps = _decode(model, prompts, settings, stopping)

@@ -1,7 +1,8 @@
 """Beam search: keep the num_beams most likely beginnings instead of one, and rank the texts that end.
 
-A greedy text is not the most likely one: a dull word may lead to a splendid sentence. (Sutskever et al. 2014, section
-3.2. The length penalty is that of Wu et al. 2016, section 7, in its simplest form: log-probability / length^α.)
+A greedy text need not be the most likely one: after a less likely word very likely ones may follow. (Sutskever et al.
+2014, section 3.2. The length penalty is that of Wu et al. 2016, section 7, in its simplest form: log-probability /
+length^α.)
 """
 
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -16,9 +17,9 @@ from .stopping import Stopping
 
 @dataclass(frozen=True)
 class Beam:
-    """A text in the running, or a finished one: its tokens, prompt in front; the log-probability of each new token;
-    its score, the sum of them (as the processors left them), which for a finished text is divided by
-    length^length_penalty; and why it is finished."""
+    """A text that is being continued, or a finished one. tokens start with the prompt. log_probabilities are those of
+    the new tokens by the model. score is the sum of the log-probabilities after the processors; that of a finished text
+    is divided by length^length_penalty (length in new tokens). stop_reason says why it is finished."""
 
     tokens: list[int]
     log_probabilities: list[float]
@@ -28,7 +29,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class Beams:
-    """The state after a step, both best first."""
+    """The texts after a step: those being continued and those finished, each list with the best first."""
 
     running: list[Beam]
     finished: list[Beam]
@@ -47,15 +48,16 @@ def beam_search(
     process: Callable = lambda logits, texts: logits,
     use_cache: bool = True,
 ) -> Iterator[Beams]:
-    """Search for a continuation of at least one and up to max_new_tokens; the answer is the first of the last step's
-    finished.
+    """Search for a continuation of 1 to max_new_tokens tokens. Yields Beams after each step; the answer is finished[0]
+    of the last ones.
 
     length_penalty above 0 favours longer texts, below 0 shorter ones: log-probabilities are negative. early_stopping
-    says when to be content with num_beams finished texts:
+    says when the search ends, once num_beams texts are finished:
         True     at once;
-        False    when the best beam in the running, ending now, would not be better than the worst of them;
-        "never"  when it could not even become better (with a length penalty above 0: at full length, for free).
-    process(log-probabilities (B, V), texts) is applied before scores are added, as Hugging Face does.
+        False    when the best running beam, if it ended now, would not be better than the worst finished text;
+        "never"  when it could never be better (length penalty above 0: at full length, if more tokens cost nothing).
+    process(log-probabilities (B, V), texts) is applied before scores are added, as Hugging Face does. Raises ValueError
+    where no token can be written.
     """
     stopping = Stopping(frozenset(stop_tokens), max_new_tokens, model.max_tokens)
     [text], unread, past = model.start([prompt], max_new_tokens, use_cache)
@@ -67,7 +69,7 @@ def beam_search(
     read = reader(model, max_new_tokens)
     running = [Beam(text, [], 0.0)]
     finished: list[Beam] = []
-    # A beam has one best token and as many others as could end it: so many candidates leave num_beams to go on with.
+    # Of a beam's candidates at most len(stop_tokens) end it: of these n_candidates at least num_beams can go on.
     n_candidates = max(2, 1 + len(stop_tokens)) * num_beams
 
     while running:
@@ -88,7 +90,7 @@ def beam_search(
             reason = stopping.reason(len(text), n_new, token)
             if reason is None and len(going_on) < num_beams:
                 going_on.append((parent, Beam(tokens_so_far, history, score)))
-            elif reason is not None and rank < num_beams:  # one that ends from further down was not worth a beam
+            elif reason is not None and rank < num_beams:  # only the best num_beams may end
                 ended.append(Beam(tokens_so_far, history, score / n_new**length_penalty, reason))
         finished = sorted(finished + ended, key=lambda beam: -beam.score)[:num_beams]
         running = [beam for _, beam in going_on]

@@ -1,9 +1,9 @@
 """Prompt lookup: guess what comes next from the text itself, and let the model check many guesses at once.
 
 Reading five tokens costs a model little more than reading one: the weights, which have to come from memory, are the
-same. So where the newest tokens stood before, what followed them there is taken as a draft. The model reads the whole
-draft in one pass and keeps it as far as greedy decoding would have written it. (Leviathan et al. 2023, with drafts
-from the text instead of a smaller model: Saxena 2023, "Prompt lookup decoding".)
+same. So if the newest tokens occur earlier in the text, what followed them there is taken as a draft. The model reads
+the whole draft in one pass and keeps it as far as greedy decoding would have written it. (Leviathan et al. 2023, with
+drafts from the text instead of a smaller model: Saxena 2023, "Prompt lookup decoding".)
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,11 @@ from .settings import Settings, check_prompts
 
 
 def find_draft(text: Sequence[int], max_ngram: int, draft_length: int) -> list[int]:
-    """What followed the newest tokens when they stood in the text before: draft_length tokens, or none at all.
+    """What followed the newest tokens where they occur earlier in the text: draft_length tokens, or none at all.
 
-    The longest ending of up to max_ngram tokens that occurs again counts; of its places the latest. Where the copy
-    reaches the end of the text it goes on with its own tokens: a text that turns in a circle is drafted in circles.
+    It looks for the longest ending, of up to max_ngram tokens, that occurs earlier, and takes its latest place. Where
+    the copy reaches the end of the text, it goes on with the copied tokens: a text that repeats itself gets a draft
+    that repeats itself.
     """
     text = list(text)
     for n in range(min(max_ngram, len(text) - 1), 0, -1):
@@ -46,8 +47,8 @@ def speculate(
     """The tokens of greedy decoding, `stream(model, prompt, max_new_tokens)`, in fewer passes where a text repeats.
 
     A pass over several tokens rounds differently from one over a single token: where two logits are equal to the last
-    digits, the texts may part. Raises ValueError, before any work, as `stream` does, and for max_ngram < 1 or
-    draft_length < 1.
+    digits, the texts may differ from there. Raises ValueError, before any work, as `stream` does, and for max_ngram or
+    draft_length below 1.
     """
     max_ngram, draft_length = integer("max_ngram", max_ngram, 1), integer("draft_length", draft_length, 1)
     [text] = check_prompts([prompt], model)
@@ -65,11 +66,11 @@ def _speculate(model, prompt, settings, stopping, max_ngram, draft_length) -> It
     logits = next_logits(model, unread, past)
     draft = []
     while True:
-        # What should stand at each place of the draft, and after it.
+        # The token that greedy decoding writes at each place of the draft, and after it.
         greedy = settings.process(logits, []).argmax(dim=-1).tolist()
-        log_probabilities(logits)  # refuses what is no number
+        log_probabilities(logits)  # raises FloatingPointError for nan
         n_right = next((i for i, token in enumerate(draft) if token != greedy[i]), len(draft))
-        for token in greedy[: n_right + 1]:  # the first wrong guess is replaced by the right token: never a loss
+        for token in greedy[: n_right + 1]:  # the first wrong guess is replaced by the right token
             text.append(token)
             yield token
             if stopping.reason(n_prompt, len(text) - n_prompt, token) is not None:

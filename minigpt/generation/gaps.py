@@ -54,11 +54,11 @@ def fill_mask(
 @torch.inference_mode()
 def sentence_vectors(model, texts: Sequence[Sequence[int]]) -> torch.Tensor:
     """(n, C): a vector for each text, a list of ids: the mean of its hidden states, those of [CLS] and [SEP] included,
-    pads left out. It has the model's dtype, and any length.
+    pads left out. The vectors have the model's dtype; they are not scaled to length 1.
 
-    Texts that mean the same should point the same way (Reimers & Gurevych 2019, "Sentence-BERT", section 3; a model
-    that was not trained for it is a weak judge). Raises ValueError for a model that is no Bert, an empty text, one that
-    is too long, and an id out of range.
+    Texts that mean the same should get vectors of the same direction (Reimers & Gurevych 2019, "Sentence-BERT", section
+    3); this holds less for a model that was not trained for it. Raises ValueError for a model that is no Bert, an empty
+    text, one that is too long, and an id out of range.
     """
     _check_bert(model, "make vectors of texts")
     texts, vectors = _check_texts(model, texts), []

@@ -12,9 +12,10 @@ from .stopping import Stopping
 
 @dataclass(frozen=True)
 class Step:
-    """One new token for each row that was still going on: its prompt's number, the token, how likely the model itself
-    held it (natural logarithm), why the row ends with it (None: it goes on), and the logits it was chosen from, the
-    processors' work included, float32 (len(rows), V); an inference tensor, to be cloned by who wants to change it."""
+    """One new token for each row that was still going on: the number of its prompt, the token, its log-probability by
+    the model itself (natural logarithm), and why the row ends with it (None: it goes on). logits, float32 (len(rows),
+    V), are those that it was chosen from, after the processors: an inference tensor, so clone it before you change it.
+    """
 
     rows: list[int]
     tokens: list[int]
@@ -29,8 +30,8 @@ def decode(
 ) -> Iterator[Step]:
     """Yield a Step for every token; a row that has stopped leaves the batch, and costs nothing more.
 
-    rows are the numbers of the texts that were started; the steps name them by these. process(logits (B, V), texts)
-    gives the logits that choose(logits, rows) picks one token a row from.
+    rows are the numbers of the prompts in start; each Step holds those of its tokens. process(logits (B, V), texts)
+    returns new logits, from which choose(logits, rows) takes one token a row. Raises FloatingPointError for nan.
     """
     texts = {row: list(text) for row, text in zip(rows, start.texts, strict=True)}
     n_prompt = {row: len(text) for row, text in texts.items()}
@@ -55,13 +56,13 @@ def decode(
 
 
 def reader(model: LanguageModel, n_steps: int) -> Callable:
-    """`next_logits` of this model, (unread, past) -> logits, to be called about n_steps times; a single token goes the
-    fast way if there is one."""
+    """`next_logits` of this model, (unread, past) -> logits, to be called about n_steps times; a single token is read
+    the fast way (`fast_reader`) if there is one."""
     return fast_reader(model, n_steps, lambda unread, past: next_logits(model, unread, past))
 
 
 def next_logits(model: LanguageModel, unread: torch.Tensor, past: Past) -> torch.Tensor:
-    """Read tokens (B, T); float32 logits (B, V) of the token after the last, the only ones that are computed."""
+    """Read tokens (B, T) and return float32 logits (B, V) of the token after the last; no others are computed."""
     with eval_mode(model):
         for part in past.parts_to_read(unread):
             hidden = model.read(part, past)
@@ -69,7 +70,7 @@ def next_logits(model: LanguageModel, unread: torch.Tensor, past: Past) -> torch
 
 
 def log_probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """log-softmax of logits (B, V). Raises FloatingPointError where that is no number."""
+    """log-softmax of logits (B, V). Raises FloatingPointError where that is nan."""
     found = logits.log_softmax(dim=-1)
     if found[:, 0].isnan().any():  # a nan or +inf anywhere makes the whole row nan
         raise FloatingPointError("the model's logits are not finite: look for nan or inf in its weights")

@@ -51,7 +51,7 @@ def suppress_tokens(logits: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
 
 
 def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Divide by the temperature: below 1 the likely becomes likelier, above 1 the differences become smaller.
+    """Divide by the temperature: below 1 likely tokens become likelier, above 1 the differences become smaller.
 
     Raises ValueError for a temperature below 1e-30, where logits overflow; greedy decoding is the limit at zero.
     """
@@ -59,7 +59,10 @@ def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 
 
 def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
-    """The k largest logits of each row stay, ties with the k-th included (Fan et al. 2018, section 5.4)."""
+    """The k largest logits of each row stay, ties with the k-th included (Fan et al. 2018, section 5.4).
+
+    Raises ValueError unless k >= 1.
+    """
     threshold = logits.topk(min(integer("top_k", k, 1), logits.size(-1)), dim=-1).values[..., -1:]
     return logits.masked_fill(logits < threshold, -torch.inf)
 
@@ -67,7 +70,7 @@ def keep_top_k(logits: torch.Tensor, k: int) -> torch.Tensor:
 def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
     """The smallest set of tokens whose probabilities add up to p stays: nucleus sampling (Holtzman et al. 2020).
 
-    Counted from the unlikely end: a token goes when it and everything less likely add up to at most 1 - p.
+    A token is removed when it and all less likely tokens add up to at most 1 - p. Raises ValueError unless 0 < p <= 1.
     """
     number("top_p", p, above=0, most=1)
     ascending, order = logits.sort(dim=-1)
@@ -77,7 +80,10 @@ def keep_top_p(logits: torch.Tensor, p: float) -> torch.Tensor:
 
 
 def keep_min_p(logits: torch.Tensor, p: float) -> torch.Tensor:
-    """Tokens at least p times as likely as the likeliest stay (Nguyen et al. 2024, "Min-p sampling")."""
+    """Tokens at least p times as likely as the likeliest stay (Nguyen et al. 2024, "Min-p sampling").
+
+    Raises ValueError unless 0 <= p <= 1.
+    """
     number("min_p", p, least=0, most=1)
     probabilities = logits.softmax(dim=-1)
     return logits.masked_fill(probabilities < p * probabilities.amax(dim=-1, keepdim=True), -torch.inf)
@@ -104,13 +110,14 @@ PROCESSORS = (
 
 
 def process(logits: torch.Tensor, texts: Sequence[Sequence[int]], **settings) -> torch.Tensor:
-    """Logits (B, V) of the token after each text -> what it is chosen from, by all processors that are switched on.
+    """Logits (B, V) of the token after each text -> the logits (B, V) that it is chosen from, after all processors.
 
-    settings are those of `PROCESSORS`; one that is not given is off. Raises ValueError as the processors do.
+    settings are those of `PROCESSORS`; one that is not given is off. Raises ValueError as the processors do, TypeError
+    for a setting that no processor has.
     """
     for name, off, apply in PROCESSORS:
         value = settings.pop(name, off)
-        if value != off or isinstance(value, bool):  # True is no 1.0: its processor refuses it
+        if value != off or isinstance(value, bool):  # True == 1.0, but its processor refuses it
             logits = apply(logits, texts, value)
     if settings:
         raise TypeError(f"no processor has a setting {sorted(settings)[0]!r}")
@@ -124,14 +131,14 @@ def sampling_probabilities(
     top_p: float | None = None,
     min_p: float | None = None,
 ) -> torch.Tensor:
-    """Logits (B, V) -> the probabilities that a token is drawn from."""
+    """Logits (B, V) -> the probabilities (B, V) that a token is drawn from. Raises ValueError as the processors do."""
     shaped = process(logits.float(), [], temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     return shaped.softmax(dim=-1)
 
 
 def most_likely(logits: torch.Tensor, n: int) -> list[list[tuple[int, float]]]:
-    """The n likeliest tokens of each row of logits (B, V) and their probabilities, likeliest first; none of those that
-    cannot be chosen."""
+    """The n likeliest tokens of each row of logits (B, V) and their probabilities, likeliest first; tokens of
+    probability 0 are left out. Raises ValueError unless n >= 1."""
     top = logits.softmax(dim=-1).topk(min(integer("n", n, 1), logits.size(-1)), dim=-1)
     rows = zip(top.indices.tolist(), top.values.tolist(), strict=True)
     return [[(token, p) for token, p in zip(*row, strict=True) if p > 0] for row in rows]

@@ -51,7 +51,7 @@ class Settings:
         self.process(torch.zeros(1, 1), [[0]])  # each processor refuses its own bad settings
 
     def process(self, logits: torch.Tensor, texts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Logits (B, V) of the token after each text -> what it is chosen from."""
+        """Logits (B, V) of the token after each text -> the logits (B, V) that it is chosen from."""
         return process(logits, texts, **{name: getattr(self, name) for name, *_ in PROCESSORS})
 
     def chooser(self, prompts: Sequence[Sequence[int]]) -> Callable:

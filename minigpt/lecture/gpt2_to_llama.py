@@ -1,10 +1,10 @@
-"""From GPT-2 to Llama in four steps: each exchanges one part of the model before, and is trained on the same text.
+"""From GPT-2 to Llama in four steps: each replaces one part of the model before it; all learn from the same text.
 
     python -m minigpt.lecture.gpt2_to_llama --out runs/gpt2_to_llama.csv
 
-| step | exchanged                                | before                      | after                           |
+| step | replaced                                 | before                      | after                           |
 |------|------------------------------------------|-----------------------------|---------------------------------|
-| 1    | the norm, and no biases any more         | LayerNorm                   | RMSNorm                         |
+| 1    | the norm; all biases are left out        | LayerNorm                   | RMSNorm                         |
 | 2    | where a token is                         | an embedding, added once    | queries and keys rotated (RoPE) |
 | 3    | the MLP                                  | down(gelu(up x))            | down(silu(gate x) · up x)       |
 | 4    | keys and values                          | a head for each query head  | a head for each group of them   |
@@ -39,14 +39,14 @@ SEEDS = (0, 1, 2)
 
 
 def gpt2(vocab_size: int) -> GPT2:
-    """Where we begin."""
+    """The model before the first step."""
     no_dropout = dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
     size = dict(n_positions=CONTEXT, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS)
     return GPT2(GPT2Config(vocab_size, **size, **no_dropout), attention="sdpa")
 
 
 def with_rms_norm(vocab_size: int) -> GPT2:
-    """Step 1: RMSNorm for LayerNorm. What is left out there, a bias, is left out everywhere."""
+    """Step 1: RMSNorm replaces LayerNorm. RMSNorm has no bias, and the linear layers lose theirs, too."""
     model = gpt2(vocab_size)
     for block in model.blocks:
         block.attention_norm, block.mlp_norm = RMSNorm(WIDTH, 1e-5), RMSNorm(WIDTH, 1e-5)
@@ -58,7 +58,7 @@ def with_rms_norm(vocab_size: int) -> GPT2:
 
 
 def with_rotation(vocab_size: int) -> Llama:
-    """Step 2: rotated queries and keys for the position embedding. A Llama, with GPT-2's MLP and all key heads."""
+    """Step 2: rotated queries and keys replace the position embedding. A Llama, with GPT-2's MLP and all key heads."""
     model = llama_with(vocab_size, HEADS)
     for block in model.blocks:
         block.mlp = MLP(WIDTH, 4 * WIDTH, gelu_tanh, linear_bias=False)
@@ -67,7 +67,7 @@ def with_rotation(vocab_size: int) -> Llama:
 
 
 def with_swiglu(vocab_size: int) -> Llama:
-    """Step 3: SwiGLU for GELU, three matrices for two; each is a third narrower, so there are as many parameters."""
+    """Step 3: SwiGLU replaces GELU: three matrices, not two. Each is a third narrower, so the size stays the same."""
     return llama_with(vocab_size, HEADS)
 
 
@@ -106,7 +106,7 @@ def n_parameters(model: nn.Module) -> int:
 def held_out_losses(
     tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, config: TrainConfig = TRAINING, seeds=SEEDS
 ) -> dict[str, list[float]]:
-    """Train each step's model with each seed; the held-out losses at the end, in nats a token."""
+    """Train each step's model with each seed. Return the held-out losses at the end, in nats a token."""
     losses = {}
     for step in STEPS:
         losses[step] = []

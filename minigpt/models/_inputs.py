@@ -9,8 +9,8 @@ from ..positions import position_ids_for, positions_in_segments, segment_mask
 
 
 def check_ids(what: str, ids: torch.Tensor, limit: int, limit_name: str) -> None:
-    """Raise ValueError that names the place of an id outside 0..limit - 1. Not while torch compiles or exports the
-    model: a check of values would break the graph. (The embedding then finds out itself.)"""
+    """Raise ValueError that names the place of an id outside 0..limit - 1. Nothing is checked while torch compiles or
+    exports the model, for then there are no values. (The embedding fails on such an id, too.)"""
     if not torch.compiler.is_compiling():
         _checks.check_ids(what, ids, limit, limit_name)
 
@@ -50,7 +50,7 @@ def check_tokens(model, tokens, attention_mask=None, past: int = 0, names=("toke
 
 
 def check_companion(model, name: str, ids, tokens) -> None:
-    """Raise ValueError unless ids are a number for each of the tokens."""
+    """Raise ValueError unless ids are int64, one for each of the tokens."""
     _check_tensor(model, name, ids)
     if ids.shape != tokens.shape:
         raise ValueError(f"{name} {tuple(ids.shape)} must have the shape of tokens, {tuple(tokens.shape)}")
@@ -69,7 +69,7 @@ def _check_tensor(model, name: str, tensor) -> None:
 
 
 def check_cache(model, blocks, tokens, cache) -> None:
-    """Raise ValueError for a cache that is full, or was made for other blocks."""
+    """Raise ValueError for a cache that is too full, or was made for other rows or another model."""
     if cache.batch_size != tokens.size(0) or cache.length + tokens.size(1) > cache.capacity:
         raise ValueError(
             f"cache for {cache.batch_size} rows of {cache.capacity} tokens, {cache.length} filled, "
@@ -98,5 +98,5 @@ def new_cache(model, blocks, batch_size: int, capacity: int) -> KVCache:
 
 
 def layers_of(cache: KVCache | None, blocks) -> list:
-    """What each block is given of a cache: its layer, or None."""
+    """The part of a cache that each block gets: its layer, or None without a cache."""
     return [None] * len(blocks) if cache is None else cache.layers

@@ -8,7 +8,7 @@
 |------------------|--------------------------|------------------------------------------|-----------------------------|
 | attention        | causal                   | bidirectional: explicit_attention(q,k,v) | 3, "Model architecture"     |
 | input            | token + position         | + which of two texts a token belongs to  | 3, "Input/output"           |
-| norm             | before each part         | after each part, on the stream itself    | Vaswani et al. 2017, 3.1    |
+| norm             | before each part         | after each part, on the sum x + part(x)  | Vaswani et al. 2017, 3.1    |
 | activation       | GELU, tanh approximation | GELU, exact in Hugging Face's files      | A.2 (names no form)         |
 | what it predicts | the next token           | a token that was masked; the next text   | 3.1, "Masked LM", "NSP"     |
 
@@ -34,7 +34,7 @@ from ._inputs import check_companion, check_ids, check_tokens
 
 
 class Block(nn.Module):
-    """Post-norm, as in "Attention Is All You Need", section 3.1: the stream itself is normalised after each part."""
+    """Post-norm, as in "Attention Is All You Need", section 3.1: the sum x + part(x) is normalised after each part."""
 
     def __init__(self, config: BertConfig, attend: Callable):
         super().__init__()
@@ -128,7 +128,7 @@ class Bert(TokenModel, nn.Module):
         return x
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(..., C) -> (..., V): the scores of what was masked at each position. Raises ValueError without a head."""
+        """(..., C) -> (..., V): for each position the scores of the masked token. Raises ValueError without a head."""
         if self.head is None:
             raise ValueError("this Bert has no masked-token head: it was made, or published, without one")
         return self.head(hidden, self.token_embedding.weight)
@@ -142,13 +142,13 @@ class Bert(TokenModel, nn.Module):
 
     def sentence_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, T, C) -> (B, 2): scores that the second text follows the first (0), and that it does not
-        (1). Raises ValueError without a head."""
+        (1). Raises ValueError without a next-sentence head."""
         if self.sentence_head is None:
             raise ValueError("this Bert has no next-sentence head: it was made, or published, without one")
         return self.sentence_head(self.pooled(hidden))
 
     def forward(self, tokens, attention_mask=None, token_types=None, position_ids=None) -> torch.Tensor:
-        """(B, T) -> masked-token logits (B, T, V) of every position; arguments as in `hidden`."""
+        """(B, T) -> masked-token logits (B, T, V) of every position; arguments and errors as in `hidden`, `logits`."""
         return self.logits(self.hidden(tokens, attention_mask, token_types, position_ids))
 
     @property
@@ -173,7 +173,8 @@ def initialize(model: Bert) -> None:
 @dataclass(frozen=True)
 class BertConfig:
     """The shape of a BERT; field names and defaults are those of Hugging Face's config.json. The last three say which
-    heads there are. config.json has a class in "architectures" for that; where they disagree, the weights file decides.
+    heads there are. config.json names a class in "architectures" for that; where they disagree, the weights file
+    decides. Raises ValueError for fields that are out of range or do not fit together.
     """
 
     vocab_size: int = 30522

@@ -24,7 +24,7 @@ from ._inputs import check_ids, check_inputs, layers_of, mask_and_positions, new
 
 
 class Block(nn.Module):
-    """Pre-norm: each part reads a normalised copy of the residual stream and adds its answer to the stream."""
+    """Pre-norm: each part reads a normalised copy of x, the residual stream, and adds its answer to x."""
 
     def __init__(self, config: GPT2Config, layer: int, attend: Callable):
         super().__init__()
@@ -71,7 +71,7 @@ class GPT2(DecoderOnly, nn.Module):
         """Token ids (B, T) int64 -> last hidden states (B, T, C), after the final norm.
 
         attention_mask (B, past + T) holds 1 for real tokens and 0 for pads, wherever they are; past is the length of
-        the cache (0 without one). position_ids (B, T) None = `position_ids_for`. A cache takes up the new tokens.
+        the cache (0 without one). position_ids (B, T) None = `position_ids_for`. The new tokens go into the cache.
         segment_ids (B, T) number the documents packed into a row: none sees another, each starts at position 0.
         Raises ValueError, before any work, for a wrong shape, dtype or device, an id or position out of range, a cache
         that is full or another model's.
@@ -94,7 +94,7 @@ class GPT2(DecoderOnly, nn.Module):
         return F.linear(hidden, self.token_embedding.weight) if self.lm_head is None else self.lm_head(hidden)
 
     def forward(self, tokens, attention_mask=None, position_ids=None, cache=None, segment_ids=None) -> torch.Tensor:
-        """(B, T) -> logits (B, T, V) of every position; arguments as in `hidden`."""
+        """(B, T) -> logits (B, T, V) of every position; arguments and errors as in `hidden`."""
         return self.logits(self.hidden(tokens, attention_mask, position_ids, cache, segment_ids))
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
@@ -138,7 +138,10 @@ SIZES = {
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """The shape of a GPT-2; field names and defaults are those of Hugging Face's config.json."""
+    """The shape of a GPT-2; field names and defaults are those of Hugging Face's config.json.
+
+    Raises ValueError for fields that are out of range or do not fit together.
+    """
 
     vocab_size: int = 50257
     n_positions: int = 1024
@@ -171,7 +174,10 @@ class GPT2Config:
 
     @staticmethod
     def preset(name: str, **changes) -> GPT2Config:
-        """The configuration of a published model by its name; keyword arguments replace single fields."""
+        """The configuration of a published model by its name in `SIZES`; keyword arguments replace single fields.
+
+        Raises ValueError for another name.
+        """
         if name not in SIZES:
             raise ValueError(f"unknown preset {name!r}; there are {', '.join(SIZES)}")
         n_layer, n_head, n_embd = SIZES[name]

@@ -100,11 +100,11 @@ class Llama(DecoderOnly, nn.Module):
         return F.linear(hidden, self.token_embedding.weight) if self.lm_head is None else self.lm_head(hidden)
 
     def forward(self, tokens, attention_mask=None, position_ids=None, cache=None, segment_ids=None) -> torch.Tensor:
-        """(B, T) -> logits (B, T, V) of every position; arguments as in `hidden`."""
+        """(B, T) -> logits (B, T, V) of every position; arguments and errors as in `hidden`."""
         return self.logits(self.hidden(tokens, attention_mask, position_ids, cache, segment_ids))
 
     def new_cache(self, batch_size: int, capacity: int) -> KVCache:
-        """An empty cache for up to `capacity` tokens of `batch_size` rows: it keeps the few key heads."""
+        """An empty cache for up to `capacity` tokens of `batch_size` rows, with num_key_value_heads heads."""
         return new_cache(self, self.blocks, batch_size, capacity)
 
     @property
@@ -128,7 +128,10 @@ def initialize(model: Llama) -> None:
 @dataclass(frozen=True)
 class LlamaConfig:
     """The shape of a Llama; field names and defaults are those of Hugging Face's config.json (rope_theta and
-    rope_scaling as transformers 4 wrote them; loading takes the rope_parameters of transformers 5, too)."""
+    rope_scaling as transformers 4 wrote them; loading takes the rope_parameters of transformers 5, too).
+
+    Raises ValueError for fields that are out of range or do not fit together.
+    """
 
     vocab_size: int = 32000
     hidden_size: int = 4096

@@ -10,9 +10,9 @@
 | causal self attention        | the decoder's blocks           | explicit_attention(q, k, v, causal=True, bias=...) |
 | cross attention              | the decoder's blocks, 2nd part | explicit_attention(q_of_decoder, k, v), no bias    |
 
-All three with scale=1.0: T5 leaves 1/sqrt(D) out of the formula, and its initialisation makes the queries smaller
+All three have scale=1.0: T5 leaves 1/sqrt(D) out of the formula, and its initialisation makes the queries smaller
 instead (`initialize`). Only the bias tells where a token is: it is added to the scores of self attention, by the
-distance of query and key (section 2.1). A stack has one table of it, used by all of its blocks. Version 1.1 (and
+distance of query and key (section 2.1). Encoder and decoder have one table of it each, for all blocks. Version 1.1 (and
 Flan-T5) has a gated MLP, and a head that is not tied (Shazeer 2020; the notes published with its checkpoints). The
 letters B, T, C ... are those of attention.py.
 """
@@ -82,7 +82,7 @@ def attention_of(config: T5Config, attend: Callable) -> MultiHeadAttention:
 
 
 class Stack(nn.Module):
-    """The blocks of one side, the table of its relative bias, and its final norm."""
+    """The encoder or the decoder: its blocks, the table of its relative bias, and its final norm."""
 
     def __init__(self, config: T5Config, blocks: Sequence[EncoderBlock]):
         super().__init__()
@@ -91,7 +91,7 @@ class Stack(nn.Module):
         self.final_norm = RMSNorm(config.d_model, config.layer_norm_epsilon)
 
     def bias(self, n_query: int, n_key: int, max_distance: int, causal: bool) -> torch.Tensor:
-        """(1, H, Tq, Tk) for the last n_query of n_key positions, the rule of `causal_mask`."""
+        """The relative bias (1, H, Tq, Tk) of the last n_query of n_key positions, as in `causal_mask`."""
         keys = torch.arange(n_key, device=self.relative_bias.weight.device)
         return relative_bias(self.relative_bias.weight, keys[n_key - n_query :], keys, max_distance, causal)
 
@@ -99,8 +99,8 @@ class Stack(nn.Module):
 class T5(TokenModel, nn.Module):
     """T5. `attention` is "explicit", "sdpa", or any function with the signature of `explicit_attention`.
 
-    float16 is refused: states of published models reach 100 000 and more, float16 ends at 65 504, and nothing here cuts
-    them off.
+    float16 is refused: hidden states of published models reach 100 000 and more, float16 ends at 65 504, and nothing
+    here limits them.
     """
 
     has_encoder = True
@@ -110,7 +110,7 @@ class T5(TokenModel, nn.Module):
         super().__init__()
         attend = attention_function(attention)
         self.config = config
-        self.token_embedding = embedding(config.vocab_size, config.d_model)  # one for both sides
+        self.token_embedding = embedding(config.vocab_size, config.d_model)  # one for encoder and decoder
         self.dropout = nn.Dropout(config.dropout_rate)
         self.encoder = Stack(config, [EncoderBlock(config, attend) for _ in range(config.num_layers)])
         self.decoder = Stack(config, [DecoderBlock(config, attend) for _ in range(config.num_decoder_layers)])
@@ -119,7 +119,7 @@ class T5(TokenModel, nn.Module):
         initialize(self)
 
     def encode(self, source: torch.Tensor, source_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Token ids (B, S) int64 -> what the encoder makes of them, (B, S, C).
+        """Token ids (B, S) int64 -> the encoder's hidden states (B, S, C), after its final norm.
 
         source_mask (B, S) holds 1 for real tokens and 0 for pads, wherever they are. Raises ValueError for a wrong
         shape, dtype or device, an id out of range, and for a model in float16.
@@ -136,7 +136,7 @@ class T5(TokenModel, nn.Module):
 
     def read_source(self, source: torch.Tensor, source_mask: torch.Tensor | None = None) -> Source:
         """Encode a source (B, S), and make the keys and values of it for each cross attention of the decoder. Raises
-        ValueError as `encode`."""
+        ValueError as `encode` does."""
         encoded = self.encode(source, source_mask)
         keys_values = [block.cross_attention.keys_values(encoded) for block in self.decoder.blocks]
         return Source(keys_values, None if source_mask is None else padding_mask(source_mask))
@@ -173,8 +173,8 @@ class T5(TokenModel, nn.Module):
         return self.dropout(self.decoder.final_norm(x))
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """(..., C) -> (..., V). Where the head is scaled, hidden states are multiplied by 1 / sqrt(C) first: the
-        embedding, which is the head, is that much larger than a head of its own would be."""
+        """(..., C) -> (..., V). With scale_decoder_outputs, hidden states are multiplied by 1 / sqrt(C) first: the tied
+        head is the embedding, whose numbers are sqrt(C) times as large as those of a head of its own."""
         if self.config.scale_decoder_outputs:
             hidden = hidden * self.config.d_model**-0.5
         return F.linear(hidden, self.token_embedding.weight) if self.lm_head is None else self.lm_head(hidden)
@@ -205,7 +205,7 @@ class T5(TokenModel, nn.Module):
 
     @staticmethod
     def check_dtype(dtype: torch.dtype) -> None:
-        """Raise ValueError for the one dtype in which T5 computes nonsense."""
+        """Raise ValueError for float16, which ends below T5's largest states."""
         if dtype == torch.float16:
             raise ValueError("T5 cannot compute in float16: its states can exceed 65504; take bfloat16 or float32")
 
@@ -240,7 +240,8 @@ def initialize(model: T5) -> None:
 
 @dataclass(frozen=True)
 class T5Config:
-    """The shape of a T5; field names and defaults are those of Hugging Face's config.json."""
+    """The shape of a T5; field names and defaults are those of Hugging Face's config.json. Raises ValueError for fields
+    that are out of range or do not fit together."""
 
     vocab_size: int = 32128
     d_model: int = 512

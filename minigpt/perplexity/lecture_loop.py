@@ -1,4 +1,4 @@
-"""The lecture's own loop, as it writes it: what `score` must agree with."""
+"""The lecture's own loop, as the lecture writes it. `Scores.window_mean_perplexity` must be its number."""
 
 from collections.abc import Callable
 

@@ -9,7 +9,7 @@ from .scores import AGGREGATIONS, Scores
 
 @dataclass(frozen=True)
 class Published:
-    """One published number on WikiText-2's test set: the model, the settings, which aggregation, and who says so."""
+    """One published number on WikiText-2's test set: model, aggregation, source; stride and window in tokens."""
 
     name: str
     model: str

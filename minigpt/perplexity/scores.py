@@ -14,7 +14,8 @@ from .windows import Window
 
 @dataclass(frozen=True)
 class Scores:
-    """The losses: nll (N,) float64, that of each token in nats, nan where it was not scored; and the windows."""
+    """nll (N,) float64: the loss of each token in nats (natural logarithms), nan where it was not scored.
+    windows are those in which the tokens were scored. window and stride are in tokens."""
 
     nll: np.ndarray
     windows: list[Window]
@@ -56,7 +57,7 @@ class Scores:
 
     @property
     def window_mean_perplexity(self) -> float:
-        """The lecture's number: exp of the mean of the windows' means. A short last window weighs as much as a full.
+        """The lecture's number: exp of the mean of the windows' means. A short last window weighs as much as any.
 
         (A last window of a single token scores nothing and does not count; in the lecture's loop its mean is nan.)
         """
@@ -66,18 +67,19 @@ class Scores:
     def docs_perplexity(self) -> float:
         """Today's Hugging Face documentation: the windows' means weighted by trg_len - 1.
 
-        Right for the first window, whose first token has no predecessor; one too few for every other. nan where the
-        weights are all 0.
+        The weight is right for the first window, whose first token has no predecessor; it is one too small for every
+        other. nan where the weights are all 0.
         """
         weights = np.array([window.n_new - 1 for window in self.windows])
         return _exp(weights @ self._window_means() / weights.sum()) if weights.any() else math.nan
 
     def word_perplexity(self, n_words: int) -> float:
-        """exp(Σ nll / n_words), the unit of papers with word-level vocabularies."""
+        """exp(Σ nll / n_words), as in papers with word-level vocabularies. Raises ValueError for n_words below 1."""
         return _exp(self.whole_total / integer("n_words", n_words, 1))
 
     def bits_per_byte(self, n_bytes: int) -> float:
-        """Σ nll / (ln 2 · n_bytes): does not depend on the tokenizer. n_bytes is the UTF-8 length of the text."""
+        """Σ nll / (ln 2 · n_bytes), a unit that does not depend on the tokenizer. n_bytes is the UTF-8 length of the
+        text. Raises ValueError for n_bytes below 1."""
         return self.whole_total / math.log(2) / integer("n_bytes", n_bytes, 1)
 
     @property
@@ -90,20 +92,20 @@ class Scores:
 
 
 def _exp(nats: float) -> float:
-    """exp, and inf beyond e^709: Chinese has no blanks, a whole page may be one "word"."""
+    """exp, and inf from 709 nats on, where it overflows: Chinese has no spaces, so a page may be one "word"."""
     return math.exp(nats) if nats < 709 else math.inf
 
 
 class Aggregation(NamedTuple):
     """One way to make a single number of the losses."""
 
-    name: str  # in data
+    name: str  # in printed tables and in `PUBLISHED`
     formula: str
     source: str
     value: Callable[[Scores, int, int], float]  # of (scores, words in the text, bytes in the text)
 
 
-# w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and wherever two touch.
+# w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and without overlap.
 AGGREGATIONS = [
     Aggregation("perplexity", "exp(Σ nll / n)", "exact: every scored token weighs the same",
                 lambda scores, n_words, n_bytes: scores.perplexity),

@@ -25,11 +25,11 @@ def score(
 
     batch_size windows go through the model at once (None = as many as make 1024 tokens on the CPU, whose caches then
     hold them, and 16384 elsewhere); the answer does not depend on it beyond rounding. Logits are computed only where
-    they are scored, and never all at once. Losses of half-precision models are computed in float32; the losses are kept
+    they are scored, and never all at once. Losses of half-precision models are computed in float32; the result is
     float64.
     Raises ValueError, before any work, for a model that is no language model (Bert) or reads its texts with an encoder
     (T5), as `sliding_windows` does, for an id out of range, a window beyond the context, or a batch_size below 1;
-    FloatingPointError for a loss that is no number, instead of leaving it out of the average.
+    FloatingPointError for a loss that is not finite: it is not left out of the average.
     """
     check_language_model(model, "score a text token by token")
     if model.has_encoder:

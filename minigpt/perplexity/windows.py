@@ -24,9 +24,9 @@ class Window(NamedTuple):
 def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
     """The lecture's loop over begin_loc, end_loc and trg_len. It ends with the first window that reaches the end.
 
-    With stride < window every token but the first is a target in exactly one window. With stride = window the windows
-    only touch, and the first token of each later window is never scored; published numbers are made that way, too.
-    Raises ValueError for fewer than two tokens, window < 2, stride < 1, or stride > window, which would leave holes.
+    With stride < window every token but the first is a target in exactly one window. With stride = window they
+    do not overlap, and the first token of each later window is never scored; published numbers are made that way, too.
+    Raises ValueError for fewer than two tokens, window < 2, stride < 1, or stride > window, which would skip tokens.
     """
     if n_tokens < 2:
         raise ValueError(f"the text has {n_tokens} tokens; at least 2 are needed to score one")

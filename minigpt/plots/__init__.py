@@ -1,4 +1,4 @@
-"""Pictures. Every function returns a matplotlib Figure; its `savefig` writes it."""
+"""Pictures. Each function returns a matplotlib Figure; its `savefig` writes it."""
 
 from .attention import plot_attention, plot_mask
 from .perplexity import plot_loss_by_context, plot_measurement, plot_strides, plot_surprise, plot_windows

@@ -1,4 +1,4 @@
-"""Pictures of a perplexity measurement. Every function returns a matplotlib Figure; `savefig` writes it."""
+"""Pictures of a perplexity measurement. Each plot function returns a matplotlib Figure; `savefig` writes it."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -49,10 +49,10 @@ def draw_loss_by_context(axes, scores: Scores, n_bins: int = 32) -> None:
 
 
 def loss_by_context(scores: Scores, n_bins: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """(mean context, mean loss) of up to n_bins groups of scored tokens with like contexts.
+    """(mean context, mean loss) of up to n_bins groups of scored tokens with contexts of similar length.
 
-    Where windows overlap, short contexts come from the first window alone: groups with less than a tenth of the tokens
-    of the largest are left out, they would be noise.
+    Where windows overlap, short contexts come from the first window alone. Groups with less than a tenth of the tokens
+    of the largest are left out, because their means are noisy.
     """
     scored = ~np.isnan(scores.nll)
     context, nll = scores.context_length[scored], scores.nll[scored]
@@ -114,7 +114,7 @@ def surprise(loss: float) -> float:
 
 
 def surprise_in_colour(tokens: list[str], nll: np.ndarray) -> str:
-    """The same for a terminal: the text, each token on a background from dark (expected) to orange (a surprise)."""
+    """`plot_surprise` for a terminal: each token on a background from dark (expected) to orange (a surprise)."""
     coloured = []
     for token, loss in zip(tokens, nll, strict=True):
         how_much = 0.0 if np.isnan(loss) else surprise(loss)
@@ -126,8 +126,8 @@ def surprise_in_colour(tokens: list[str], nll: np.ndarray) -> str:
 
 
 def plot_measurement(by_stride: dict[int, Scores], tokens: list[str]) -> Figure:
-    """All of it on a page: windows, losses by context and the first tokens at the first stride; and, where there are
-    several strides, perplexity against stride. tokens are the texts of the first tokens."""
+    """All pictures of a measurement in one: windows, losses by context and the first tokens, at the first stride; and,
+    where there are several strides, perplexity against stride. tokens are the texts of the first tokens."""
     first = next(iter(by_stride.values()))
     draw = [lambda axes: draw_windows(axes, first.windows), lambda axes: draw_loss_by_context(axes, first)]
     if len(by_stride) > 1:

@@ -1,4 +1,4 @@
-"""A picture of a search."""
+"""A picture of a search tree."""
 
 from matplotlib.figure import Figure
 
@@ -6,10 +6,10 @@ from .style import BLUE, GREY, ORANGE
 
 
 def plot_tree(probabilities, kept=(), framed=(), label=str) -> Figure:
-    """A search tree from {path, a tuple of tokens: its probability}, every path's parent among them.
+    """A search tree. probabilities maps each path, a tuple of tokens, to its probability; parents are in it, too.
 
-    The paths in kept are blue, those in framed have a frame. An edge carries the probability of its last token, a node
-    that of the whole path; label turns a path into text.
+    The paths in kept are blue, those in framed have a frame. On an edge stands the probability of its last token, at a
+    node that of the whole path; label turns a path into text.
     """
     levels = [
         sorted(path for path in probabilities if len(path) == n) for n in range(1, max(map(len, probabilities)) + 1)

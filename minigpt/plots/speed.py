@@ -1,4 +1,4 @@
-"""Pictures of what was measured: who is how fast, and how cost grows."""
+"""Pictures of measured speed, and of how time and memory grow."""
 
 from matplotlib.figure import Figure
 
@@ -32,7 +32,7 @@ def plot_speed(results: list[SpeedResult], title: str) -> Figure:
 
 
 def plot_growth(points: list[Growth], title: str) -> Figure:
-    """Milliseconds above, megabytes below, against tokens, rows and layers."""
+    """Milliseconds (above) and megabytes (below) against tokens, rows and layers."""
     kinds = list(dict.fromkeys(point.of for point in points))
     figure = Figure(figsize=(11, 6), layout="constrained", facecolor="white")
     all_axes = figure.subplots(2, len(kinds), squeeze=False)

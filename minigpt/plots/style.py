@@ -1,4 +1,4 @@
-"""Colours, labels and fonts that all pictures share: white paper and dark ink, in print and on a dark page."""
+"""Colours, labels and fonts that all pictures share. A picture is dark on white, also on a dark page."""
 
 import unicodedata
 import warnings
@@ -20,8 +20,8 @@ WIDEST_LABEL = 12  # columns; a Chinese character takes two
 
 
 def use_chinese_font() -> str | None:
-    """Let matplotlib take Chinese characters from a font that has them, and all others as before; its name, or None
-    where there is no such font."""
+    """Let matplotlib take Chinese characters from a font that has them, and all others as before. Return its name,
+    or None where there is no such font."""
     installed = {font.name for font in fontManager.ttflist}
     found = next((name for name in CHINESE_FONTS if name in installed), None)
     family = matplotlib.rcParams["font.family"]
@@ -31,7 +31,7 @@ def use_chinese_font() -> str | None:
 
 
 def token_label(text: str) -> str:
-    """A token as a short axis label: blanks made visible, characters that no font of the picture has as escapes."""
+    """A token as a short axis label: spaces are made visible; characters that no font here has are escaped."""
     shown = text.replace(" ", "␣").replace("\n", "⏎")
     shown = "".join(character if _can_be_drawn(character) else f"\\u{ord(character):04x}" for character in shown)
     if _columns(shown) <= WIDEST_LABEL:
@@ -64,7 +64,7 @@ def _fonts(family: tuple[str, ...]) -> list:
 @cache
 def _say_what_to_install() -> None:
     warnings.warn(
-        "matplotlib finds no font with Chinese characters, so pictures show their numbers: install one, such as Noto "
+        "matplotlib finds no font with Chinese characters, so pictures show numbers instead: install one, such as Noto "
         "Sans CJK (Debian, Ubuntu: apt install fonts-noto-cjk), and start Python again",
         stacklevel=5,
     )

@@ -2,8 +2,8 @@
 
     text -> words (letters with a space in front, a number, ...) -> UTF-8 bytes -> merge neighbours, best pair first
 
-Every text is bytes and every byte is a token, so nothing is ever unknown. Llama 3 and SmolLM2 cut words in another way
-and merge as GPT-2 does.
+Every text is a row of bytes and every byte is a token, so no part of a text is unknown. Llama 3 and SmolLM2 cut words
+in another way and merge as GPT-2 does.
 """
 
 import codecs
@@ -26,8 +26,8 @@ Merges = dict[tuple[int, int], tuple[int, int]]
 
 
 def merge_word_simply(ids: list[int], merges: Merges) -> list[int]:
-    """Byte pair encoding in ten lines: of all pairs of neighbours merge the one with the best rank, the leftmost of
-    equals; again, until no pair has a rank. It looks at every pair for every merge: n² for n bytes."""
+    """Byte pair encoding in ten lines: merge the pair of neighbours with the best rank, the leftmost of equal ones, and
+    repeat until no pair has a rank. Each merge looks at every pair, so n bytes take about n² steps."""
     ids = list(ids)
     while True:
         ranked = [(merges[pair], place) for place, pair in enumerate(pairwise(ids)) if pair in merges]
@@ -38,10 +38,10 @@ def merge_word_simply(ids: list[int], merges: Merges) -> list[int]:
 
 
 def merge_word(ids: list[int], merges: Merges) -> list[int]:
-    """`merge_word_simply`, sooner, and with the same result.
+    """The result of `merge_word_simply`, in less time.
 
-    A heap of candidates and a linked list of what is left: n log n, so a run of 100 000 letters takes a moment
-    and not an hour. A candidate is stale when its left token was merged away or its pair has changed.
+    A heap holds the candidate pairs, a linked list the tokens that are left: n log n steps, so 100 000 letters in a row
+    take a moment and not an hour. A candidate is out of date when its left token was merged away or its pair changed.
     """
     end = len(ids)
     following = list(range(1, end + 1))
@@ -74,8 +74,8 @@ def merge_word(ids: list[int], merges: Merges) -> list[int]:
 def byte_characters() -> list[str]:
     """The visible character that stands for each byte in the vocabulary files, in byte order.
 
-    Visible Latin-1 bytes stand for themselves; the other 68 are moved, in order, to U+0100 and on, so that a file of
-    tokens shows no blanks and no control characters: a space is Ġ, a line break Ċ.
+    As in `bytes_to_unicode` of OpenAI's encoder.py: visible Latin-1 bytes stand for themselves; the other 68 become
+    U+0100 and following, in order. So token files show no spaces or control characters: a space is Ġ, a line break Ċ.
     """
     visible = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     moved = iter(range(256, 512))
@@ -89,13 +89,13 @@ BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(CHARACTER_
 class Tokenizer(NamedTokens):
     """text <-> token ids. Make one with `load`, `train` or `minigpt.load_tokenizer`.
 
-    vocabulary maps each token to its id, 0 ... n - 1: strings of byte characters, and the names of special tokens;
-    merges lists the pairs, best first. special_tokens are matched as a whole wherever they stand in a text, as Hugging
-    Face does: names or `SpecialToken`s, None = the end of text, if the vocabulary has it. eos_token is the name of the
-    one that ends a text; names says what others are for, such as {"mask_token": "[MASK]"}. add_prefix_space, prefix and
-    suffix: what some tokenizers put in front of a text, or after it. pattern: what a word is, where it is not GPT-2's.
-    digits_alone: each digit is a word (SmolLM2). ignore_merges: a word that is a token as it stands is taken whole,
-    whatever the merges make of it (Llama 3).
+    vocabulary maps each token, a string of byte characters or the name of a special token, to its id, 0 ... n - 1.
+    merges lists the pairs, best first. special_tokens are names or `SpecialToken`s, found as a whole wherever they
+    stand in a text, as in Hugging Face; None = the end of text, if the vocabulary has it. eos_token names the token
+    that ends a text; names gives others their tasks, such as {"mask_token": "[MASK]"}. Some tokenizers put a space
+    (add_prefix_space) or ids (prefix) before a text, or ids after it (suffix). pattern is the regular expression of a
+    word; None = GPT-2's. digits_alone: each digit is a word (SmolLM2). ignore_merges: a word that is itself a token is
+    not cut further (Llama 3). Raises ValueError for arguments that do not fit together.
 
     The classic example: in "low low lower" the pair (l, o) is merged first, then (lo, w), then (Ġ, low).
     """
@@ -117,7 +117,7 @@ class Tokenizer(NamedTokens):
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
         missing = [character for character in CHARACTER_OF_BYTE if character not in vocabulary]
-        if len(missing) > 256 - 64:  # English needs more than 64; a text that needs a missing one is refused
+        if len(missing) > 256 - 64:  # English needs more than 64; `encode` raises where a text needs a missing one
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 byte tokens, {missing[0]!r} first")
         if special_tokens is None:
             special_tokens = [END_OF_TEXT] if END_OF_TEXT in vocabulary else []
@@ -160,11 +160,11 @@ class Tokenizer(NamedTokens):
         return len(self._bytes)
 
     def encode(self, text: str, special_tokens: bool = True) -> list[int]:
-        """The token ids of a text. special_tokens False takes their names for plain text: a text that somebody else has
-        written cannot end a document.
+        """The token ids of a text. With special_tokens=False the names of special tokens are plain text: so a text that
+        somebody else wrote cannot end a document.
 
-        A character that is written as two surrogates is one character. Raises ValueError for half of one, which no file
-        can contain, and for a byte that the vocabulary lacks.
+        A surrogate pair is read as the character that it stands for. Raises ValueError for half a pair, which no UTF-8
+        file can contain, and for a byte that the vocabulary lacks.
         """
         text = whole_characters(text)
         matched = [token for token in self.special_tokens if special_tokens or not token.special]
@@ -185,8 +185,8 @@ class Tokenizer(NamedTokens):
         return b"".join(self._bytes_of(id) for id in ids).decode("utf-8", errors="replace")
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Each token for itself, to be shown: its text, or its bytes, such as <E4><B8>, where it is a part of a
-        character."""
+        """The text of each token alone, to be shown; the bytes of a token that is only a part of a character, such as
+        <E4><B8>."""
         pieces = []
         for id in ids:
             data = self._bytes_of(id)
@@ -197,7 +197,7 @@ class Tokenizer(NamedTokens):
         return pieces
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Text as ids arrive, whole characters only: the pieces joined are exactly `decode(ids)`."""
+        """Yield text as ids arrive, whole characters only. The pieces joined are exactly `decode(ids)`."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         for id in ids:
             if text := decoder.decode(self._bytes_of(id)):
@@ -243,14 +243,14 @@ class Tokenizer(NamedTokens):
     ) -> "Tokenizer":
         """Learn merges from texts: again and again, the most frequent pair of neighbours becomes a token.
 
-        within="words" lets a token grow to a whole word; within="characters", to a whole character, which suits a text
-        whose characters are words, such as Chinese verse.
+        With within="words" a token can grow to a whole word, with "characters" to a whole character. The second suits
+        texts in which a character is a word, such as Chinese poems.
 
-        The vocabulary is the 256 bytes, the merges in the order learned, and the special tokens last, the first of
-        which ends a text. Where their names stand in the texts, these are cut, and nothing is learned of them. Of
-        equally frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when every
-        unit is a single token. Raises ValueError for a vocab_size too small for bytes and special tokens, for half a
-        surrogate pair in a text, and for a single string, whose texts would be its characters.
+        The vocabulary has the 256 bytes, then the merged tokens in the order learned, then the special tokens; the
+        first of these ends a text. Texts are cut at the names of special tokens, and nothing is learned from the names.
+        Of equally frequent pairs the one with the smallest ids wins, as in Hugging Face's trainer. Stops early when
+        every word (or character) is a single token. Raises ValueError for a vocab_size too small for bytes and special
+        tokens, for half a surrogate pair in a text, and for one string, whose characters would be taken for texts.
         """
         if isinstance(texts, str):
             raise ValueError("texts must be several strings, such as [text], got one string")
@@ -288,7 +288,7 @@ class Tokenizer(NamedTokens):
         return file_contents(self)
 
     def save(self, directory: str | Path) -> None:
-        """Write the files that Hugging Face's tokenizers and transformers load; take away those that say otherwise."""
+        """Write the files that Hugging Face's tokenizers and transformers load; delete another tokenizer's files."""
         write_files(directory, self.files())
 
 

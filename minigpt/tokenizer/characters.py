@@ -1,10 +1,10 @@
-"""Characters that were written as two."""
+"""Surrogate pairs: characters above U+FFFF that are written as two codes, as in UTF-16."""
 
 import regex
 
 
 def whole_characters(text: str) -> str:
-    """The text with every surrogate pair as the one character that it is. Raises ValueError for half a pair."""
+    """The text with each surrogate pair replaced by the character it stands for. Raises ValueError for half a pair."""
     try:
         text.encode()
         return text

@@ -1,6 +1,6 @@
-"""tokenizer_config.json, and special_tokens_map.json and added_tokens.json of older folders: which class of
-transformers a folder is for, which tokens are special, and what stands before and after each text. Obeyed as Hugging
-Face's AutoTokenizer does, or refused by name."""
+"""tokenizer_config.json, and special_tokens_map.json and added_tokens.json of older folders. They say which class of
+transformers reads a folder, which tokens are special, and what stands before and after each text. They are obeyed as in
+Hugging Face's AutoTokenizer; what cannot be obeyed raises an error that names it."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from .specials import END_OF_TEXT, NAMED, SpecialToken
 
 MORE = ("additional_special_tokens", "extra_special_tokens")  # the older name, and today's
 
-# A folder's family: the class of transformers that reads it. To AS_WRITTEN, tokenizer.json says everything. GPT2 and
-# BERT take the vocabulary from there, and cut words as tokenizer_config.json says.
+# A folder's family is the class of transformers that reads it. AS_WRITTEN follows tokenizer.json in everything. GPT2
+# and BERT take only the vocabulary from there, and cut words as tokenizer_config.json says.
 GPT2, BERT, T5, LLAMA, AS_WRITTEN = "GPT-2", "BERT", "T5", "Llama", "as written"
 CLASSES = {
     "GPT2Tokenizer": GPT2,
@@ -27,7 +27,7 @@ CLASSES = {
 }
 # What transformers takes where a folder names no class: config.json's model_type decides.
 OF_MODEL = {"gpt2": GPT2, "bert": BERT, "distilbert": BERT, "electra": BERT, "t5": T5, "mt5": T5, "llama": AS_WRITTEN}
-# Which tokens have a task where the files are silent.
+# The tokens with a task (`NAMED`) where the files name none.
 USUAL = {
     GPT2: dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT),
     BERT: {f"{task}_token": f"[{task.upper()}]" for task in ("unk", "sep", "pad", "cls", "mask")},
@@ -38,8 +38,8 @@ USUAL = {
 
 
 def read_tokenizer_config(directory: Path, families: tuple[str, ...]) -> tuple[dict, str]:
-    """(what the files of a folder say, in the words of tokenizer_config.json, {} where there are none of them; the
-    family). The first of the families is the one of a folder that names none.
+    """(the fields of tokenizer_config.json and of older files, {} where there is none; the folder's family). families
+    are those that the caller reads; a folder that names none has the first of them.
 
     Raises ValueError for a family that is not among them, and for fields that cannot be obeyed.
     """
@@ -51,7 +51,7 @@ def read_tokenizer_config(directory: Path, families: tuple[str, ...]) -> tuple[d
         strange = [name for name, value in named.items() if value and not (name.endswith("_token") or name in MORE)]
         if strange or any(isinstance(value, bool) for value in named.values()):
             raise ValueError(f"{file} must say which tokens are special, and nothing else, found {named!r:.200}")
-        config |= named  # the older file has the last word
+        config |= named  # where both have a field, the older file counts
     family = _family(directory, config, families)
     for name in ("add_prefix_space", "add_bos_token", "add_eos_token", "clean_up_tokenization_spaces"):
         if not isinstance(config.get(name), bool | None):
@@ -88,7 +88,7 @@ def _family(directory: Path, config: dict, families: tuple[str, ...]) -> str:
 
 
 def special_token(entry: dict | str, file: Path) -> SpecialToken:
-    """A token as these files write it: its name alone, or a dictionary."""
+    """A token as these files write it: its name, or a dictionary. Raises ValueError for one that is no token."""
     if isinstance(entry, str):
         return SpecialToken(entry)
     known = ("content", "special", "lstrip", "rstrip", "single_word", "normalized")
@@ -113,7 +113,8 @@ def added_tokens(directory: Path, config: dict) -> list[tuple[SpecialToken, int]
 
 
 def named_tokens(directory: Path, config: dict, family: str) -> dict[str, SpecialToken]:
-    """{"eos_token": ...}: the tokens with a task, what the files do not say being the family's `USUAL` ones."""
+    """The tokens with a task, such as {"eos_token": ...}: those of the files, else the family's `USUAL` ones. Other
+    special tokens are "more 0", "more 1" ..."""
     file = directory / CONFIG
     config = USUAL[family] | config
     names = {name: special_token(config[name], file) for name in NAMED if config.get(name)}

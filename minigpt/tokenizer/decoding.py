@@ -1,14 +1,14 @@
-"""From tokens back to text: the blanks that Hugging Face takes out again, and text as it arrives."""
+"""From tokens back to text: take out spaces as Hugging Face does, and yield text while ids arrive."""
 
 from collections.abc import Callable, Iterable, Iterator
 
-# BERT's tokenizer puts a blank in front of every word, signs and the ends of contractions included.
+# BERT's words are joined with a space before each, also before punctuation marks and the ends of contractions.
 BLANKS = [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"]
-REACH = 8  # how far from its end the blanks of a text may still change when more text follows; a blank takes 4
+REACH = 8  # the last 8 characters may still change when more text follows; an entry of BLANKS has at most 4
 
 
 def clean_up(text: str) -> str:
-    """The text without the blanks in front of signs and of the ends of contractions, as Hugging Face cleans up."""
+    """The text without spaces before punctuation marks and ends of contractions (as Hugging Face cleans up)."""
     for blank in BLANKS:
         text = text.replace(blank, blank.strip())
     return text
@@ -20,10 +20,11 @@ def stream_text(
     reach: int = 0,
     is_open: Callable[[int], bool] = lambda id: False,
 ) -> Iterator[str]:
-    """Text as ids arrive: what is certain of `decode` of all ids so far. The pieces joined are `decode(ids)`.
+    """Yield text as ids arrive: each time what later ids cannot change. The pieces joined are `decode(ids)`.
 
-    Held back are an incomplete character at the end, which decodes to U+FFFD; the last `reach` characters; and the text
-    of the last ids while they are open, which the next id may still change. n² for n ids, as all are decoded each time.
+    Three things wait: an incomplete character at the end, which decodes to U+FFFD; the last `reach` characters; and the
+    text of the last ids while is_open(id) says that the next id may change it. All ids are decoded each time, so n ids
+    take about n² steps.
     """
     arrived, shown = [], ""
     for id in ids:

@@ -1,4 +1,4 @@
-"""The files of a byte-level BPE tokenizer: read as Hugging Face's AutoTokenizer reads them, or refused by name."""
+"""Read the files of a byte-level BPE tokenizer as Hugging Face's AutoTokenizer does, or raise an error saying why."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from .words import word_pattern
 
 
 class NotByHand(ValueError):
-    """A tokenizer.json that says everything, and more than is written by hand here. `LibraryTokenizer` reads it."""
+    """A complete tokenizer.json that needs more than what is written by hand here. `LibraryTokenizer` reads it."""
 
 
 def read_tokenizer(directory: Path) -> dict:
@@ -37,13 +37,13 @@ def read_tokenizer(directory: Path) -> dict:
         is_plain = len(cuts(fields)) < 2
         usual = (GPT2, AS_WRITTEN, LLAMA) if is_plain else (AS_WRITTEN, GPT2, LLAMA)
         config, family = read_tokenizer_config(directory, usual)
-        family = AS_WRITTEN if family == LLAMA else family  # LlamaTokenizer is sentencepiece's, and this is not
+        family = AS_WRITTEN if family == LLAMA else family  # LlamaTokenizer reads sentencepiece's kind; this is another
         found = _read_whole(directory / WHOLE, fields, config, family)
         _check_same(directory, found)
     vocabulary, specials = found["vocabulary"], {token.content: token for token in found["special_tokens"]}
     names = obey_config(directory, config, family, vocabulary, specials)
     end, begin = names.get("eos_token"), names.get("bos_token")
-    if not (directory / WHOLE).is_file():  # a tokenizer.json has its own, and says itself how a text begins
+    if not (directory / WHOLE).is_file():  # a tokenizer.json says itself what stands around a text
         found["prefix"] = [vocabulary[begin.content]] if config.get("add_bos_token") and begin else []
         found["suffix"] = [vocabulary[end.content]] if config.get("add_eos_token") and end else []
         found["add_prefix_space"] = bool(config.get("add_prefix_space"))
@@ -54,11 +54,11 @@ def read_tokenizer(directory: Path) -> dict:
 def obey_config(
     directory: Path, config: dict, family: str, vocabulary: dict[str, int], specials: dict[str, SpecialToken]
 ) -> dict[str, SpecialToken]:
-    """Put the tokens that the files beside a vocabulary name into the vocabulary and among the special tokens; return
-    those with a task, such as {"eos_token": ...}.
+    """Add the tokens that the files beside a vocabulary name to the vocabulary and to the special tokens; return those
+    with a task, such as {"eos_token": ...}.
 
     Raises ValueError for an id that transformers would not give, and for a token of tokenizer.json that transformers
-    would pass over.
+    would ignore.
     """
     added, names = added_tokens(directory, config), named_tokens(directory, config, family)
     if "added_tokens_decoder" in config and family in (GPT2, BERT):
@@ -70,7 +70,7 @@ def obey_config(
             )
     for token, id in added:
         _add(vocabulary, specials, token, id, directory)
-        specials[token.content] = token  # as it says now
+        specials[token.content] = token  # these files count, not tokenizer.json
     for token in names.values():
         _add(vocabulary, specials, token, None, directory)
     return names
@@ -104,7 +104,7 @@ def _read_parts(directory: Path) -> dict:
 
 
 def read_parts_of_whole(file: Path) -> dict:
-    """The fields of a tokenizer.json, its parts being objects or none."""
+    """The fields of a tokenizer.json. Raises ValueError for a part that is neither an object nor null."""
     fields = read_json(file)
     for part in ("model", "normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if not isinstance(fields.get(part), dict | None):
@@ -113,7 +113,7 @@ def read_parts_of_whole(file: Path) -> dict:
 
 
 def _read_whole(file: Path, fields: dict, config: dict, family: str) -> dict:
-    """tokenizer.json. What this byte-level BPE does not have (another way to cut, a normalizer) is refused by name."""
+    """Read tokenizer.json, or raise an error that names what this byte-level BPE does not have (a normalizer ...)."""
     model = fields.get("model") or {}
     refused = ValueError if family == GPT2 else NotByHand
     ways = cuts(fields)
@@ -173,8 +173,8 @@ def _read_whole(file: Path, fields: dict, config: dict, family: str) -> dict:
 def _words(ways: list[dict], file: Path, family: str, refused: type[ValueError]) -> dict:
     """How words are cut: ByteLevel alone (GPT-2), Digits first (SmolLM2), or Split by a pattern in its place (Llama 3).
 
-    SmolLM2's folder names GPT2Tokenizer, which in transformers 5 passes over Digits, and cuts "  1" in another way. The
-    file counts here: the model has learned from its words.
+    SmolLM2's folder names GPT2Tokenizer, which in transformers 5 ignores Digits and cuts "  1" in another way. Here the
+    file is followed, because the model was trained on words cut as it says.
     """
     *first, last = ways
     kind = _type(first[0]) if first else None
@@ -209,7 +209,7 @@ def _type(part: dict | None) -> str | None:
 
 
 def steps(part: dict | None, name: str) -> list[dict]:
-    """The steps of a normalizer, a pre_tokenizer or a post_processor: those of a Sequence, or the one that it is."""
+    """The steps of a normalizer, a pre_tokenizer or a post_processor: those of a Sequence, else the part itself."""
     inner = part.get(name) if _type(part) == "Sequence" else None
     if isinstance(inner, list) and all(isinstance(step, dict) for step in inner):
         return [deeper for step in inner for deeper in steps(step, name)]
@@ -235,7 +235,7 @@ def read_added(fields: dict, vocabulary: dict[str, int], file: Path) -> dict[str
 
 
 def template(post_processor: dict | None, vocabulary: dict, file: Path) -> tuple[list[int], list[int]]:
-    """(ids before a text, ids after it)."""
+    """(ids before a text, ids after it). Raises ValueError for a damaged template, and for several."""
     templates = [step for step in steps(post_processor, "processors") if _type(step) == "TemplateProcessing"]
     if not templates:
         return [], []
@@ -262,8 +262,8 @@ def template(post_processor: dict | None, vocabulary: dict, file: Path) -> tuple
 
 
 def _add(vocabulary: dict, specials: dict, token: SpecialToken, id: int | None, where: Path) -> None:
-    """A special token that the vocabulary lacks gets the next id. One that is there already keeps its ways, unless it
-    was a plain token until now."""
+    """Give a special token that the vocabulary lacks the next id. One that was special before keeps its settings.
+    Raises ValueError for another id than its place."""
     expected = vocabulary.setdefault(token.content, len(vocabulary))
     if id is not None and id != expected:
         raise ValueError(
@@ -282,7 +282,7 @@ def read_vocabulary(file: Path) -> dict[str, int]:
 
 
 def read_merges(file: Path) -> list[tuple[str, str]]:
-    """The pairs of merges.txt, best first. Raises ValueError that names the line that is none."""
+    """The pairs of merges.txt, best first. Raises ValueError that names the first line that is no pair."""
     merges = []
     for number, line in enumerate(read_text(file).replace("\r\n", "\n").split("\n"), start=1):
         if not line or (number == 1 and line.startswith("#version")):

@@ -1,4 +1,4 @@
-"""The names of a tokenizer's files, of every kind, and how a folder comes to hold those of one tokenizer alone."""
+"""The names of the files of every kind of tokenizer; writing a tokenizer so that its folder holds no other's files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ BPE_LAYOUTS = [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")]  # H
 LINES = "vocab.txt"  # of a WordPiece tokenizer, a token a line
 SENTENCEPIECE = ("spiece.model", "tokenizer.model")
 
-# Whatever of these a tokenizer does not write itself belongs to another one, or says what it says no more.
+# A file of this list that a tokenizer does not write itself is another tokenizer's, or out of date: it is deleted.
 TOKENIZER_FILES = (WHOLE, CONFIG, MAP, ADDED, *BPE_LAYOUTS[0], *BPE_LAYOUTS[1], LINES, *SENTENCEPIECE)
 
 
 def write_files(directory: str | Path, files: Mapping[str, bytes]) -> None:
-    """Write a tokenizer's files into a folder, which is made when it is not there; take away another tokenizer's."""
+    """Write a tokenizer's files into a folder, which is made if it is not there; delete another tokenizer's files."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():

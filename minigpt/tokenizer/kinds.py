@@ -13,11 +13,12 @@ def read_any(directory: str | Path) -> Tokenizer | WordPiece | LibraryTokenizer:
     """The tokenizer of a folder: byte-level BPE (GPT-2, Llama 3) as a `Tokenizer`, WordPiece (BERT) as a `WordPiece`,
     any other tokenizer.json (T5, Llama 2) as a `LibraryTokenizer`.
 
-    Its ids are those of transformers' AutoTokenizer. In three cases transformers 5 passes over a part of tokenizer.json
-    that the model has learned with, and the file counts here: the normalizer of a LlamaTokenizer, how a T5Tokenizer
-    cuts words, and the Digits of SmolLM2's GPT2Tokenizer. Raises FileNotFoundError when there is no tokenizer;
-    ValueError when a file is not what its name says, or says what cannot be obeyed; ImportError when the package
-    tokenizers is needed and missing.
+    Its ids are those of transformers' AutoTokenizer. In three cases transformers 5 ignores a part of tokenizer.json
+    that the model was trained with, and here the file is followed: the normalizer of a LlamaTokenizer, how a
+    T5Tokenizer cuts words, and the Digits of SmolLM2's GPT2Tokenizer.
+
+    Raises FileNotFoundError when there is no tokenizer; ValueError when a file is not what its name says, or says what
+    cannot be obeyed; ImportError when the package tokenizers is needed and missing.
     """
     directory = Path(directory)
     by_hand = _class_by_hand(directory)

@@ -16,8 +16,8 @@ UNITS = {"words": WORDS.findall, "characters": list}
 
 
 def count_units(texts: Iterable[str], specials: Sequence[SpecialToken], within: str) -> Counter:
-    """How often each unit occurs, a word or a character: a token grows to a whole one and no further. Names of special
-    tokens are cut out. Raises ValueError for another unit, and for half a surrogate pair in a text."""
+    """How often each unit occurs: each word or each character, as within says. No token is longer than a unit. Names of
+    special tokens are not counted. Raises ValueError for another within, and for half a surrogate pair in a text."""
     units_of, counts = UNITS[choice("within", within, UNITS)], Counter()
     for text in tqdm(texts, desc="counting words", unit=" texts", leave=False, delay=2, disable=None):
         for part in split_at(specials, whole_characters(text)):
@@ -29,10 +29,11 @@ def count_units(texts: Iterable[str], specials: Sequence[SpecialToken], within: 
 def learn_merges(
     word_counts: Mapping[tuple[int, ...], int], n_symbols: int, n_merges: int
 ) -> Iterator[tuple[int, int]]:
-    """Up to n_merges pairs, each the most frequent pair of neighbours when it is merged, the smallest ids of equals.
+    """Yield up to n_merges pairs: each time the most frequent pair of neighbours, of equal ones that with the smallest
+    ids.
 
-    word_counts has how often each word occurs, a row of symbols 0 ... n_symbols - 1. The k-th pair becomes symbol
-    n_symbols + k. Ends early when every word is a single symbol.
+    word_counts maps each word, a tuple of symbols 0 ... n_symbols - 1, to how often it occurs. Pair k, counted from 0,
+    becomes symbol n_symbols + k. Ends early when every word is a single symbol.
     """
     words, frequency = [list(word) for word in word_counts], list(word_counts.values())
     pair_count = Counter()

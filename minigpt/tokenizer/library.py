@@ -1,7 +1,7 @@
-"""Tokenizers that are not written by hand here (sentencepiece's kinds: T5, Llama 2), through the package tokenizers.
+"""Tokenizers that the package tokenizers runs, not written by hand here: sentencepiece's kinds (T5, Llama 2).
 
-Kudo and Richardson 2018 describe them: a text's spaces become ▁, and the whole is cut into the pieces that are most
-likely together (T5), or merged pair by pair (Llama 2).
+Kudo and Richardson 2018 describe them: the spaces of a text become ▁. Then the text is cut into the pieces that are
+most likely together (T5), or its characters are merged pair by pair (Llama 2).
 """
 
 import re
@@ -33,7 +33,7 @@ class LibraryTokenizer(NamedTokens):
 
     def encode(self, text: str, special_tokens: bool = True) -> list[int]:
         """The token ids of a text, with what the file puts around it: T5's </s> after it, Llama's <s> before it.
-        special_tokens False takes the names of special tokens in the text for plain text.
+        With special_tokens=False the names of special tokens in the text are plain text.
 
         Raises ValueError for half a surrogate pair, which no file can contain.
         """
@@ -50,15 +50,15 @@ class LibraryTokenizer(NamedTokens):
         return clean_up(text) if self.clean_up else text
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Text as ids arrive, whole characters only: the pieces joined are `decode(ids)`.
+        """Yield text as ids arrive, whole characters only. The pieces joined are `decode(ids)`.
 
-        Llama 2 writes rare characters as bytes. They are shown when a token arrives that is no byte: one wrong byte
-        makes U+FFFD of all its neighbours.
+        Llama 2 writes rare characters as bytes, a token each. They wait until a token arrives that is no byte, because
+        one wrong byte turns all bytes beside it into U+FFFD.
         """
         return stream_text(self.decode, ids, REACH if self.clean_up else 0, self._is_byte)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Each token for itself, to be shown, as the vocabulary writes it: ▁ is a space."""
+        """Each token alone, to be shown, as the vocabulary writes it: ▁ is a space."""
         ids = [integer("token id", id, 0) for id in ids]
         names = [self._tokenizer.id_to_token(id) if id < self.vocab_size else None for id in ids]
         return [f"<|no token {id}|>" if name is None else name for id, name in zip(ids, names, strict=True)]
@@ -84,7 +84,7 @@ class LibraryTokenizer(NamedTokens):
         fields = read_parts_of_whole(file)
         config, family = read_tokenizer_config(directory, (AS_WRITTEN, T5, LLAMA))
         if family == LLAMA and any(step.get("type") == "ByteLevel" for step in cuts(fields)):
-            family = AS_WRITTEN  # LlamaTokenizer is sentencepiece's, and this is not
+            family = AS_WRITTEN  # LlamaTokenizer reads sentencepiece's kind; this is another
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the package raises no narrower class
@@ -113,5 +113,5 @@ class LibraryTokenizer(NamedTokens):
         return dict(self._files)
 
     def save(self, directory: str | Path) -> None:
-        """Write the files that it was read from; take away those of another tokenizer."""
+        """Write the files that this tokenizer was read from; delete another tokenizer's files."""
         write_files(directory, self.files())

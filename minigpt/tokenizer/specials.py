@@ -9,7 +9,7 @@ from .._checks import check_fields, flag
 from .unicode16 import IN_WORD
 
 END_OF_TEXT = "<|endoftext|>"  # GPT-2's only special token
-# The tasks that a token may have, in the words of Hugging Face's files.
+# The tasks that a token may have, by their names in Hugging Face's files.
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _IN_WORD = regex.compile(IN_WORD, regex.VERSION1)
 
@@ -18,10 +18,10 @@ _IN_WORD = regex.compile(IN_WORD, regex.VERSION1)
 class SpecialToken:
     """A token with a name, such as <|endoftext|>, and how its name is found in a text.
 
-    lstrip and rstrip: it takes the white space to its left or right along. single_word: only where no letter or digit
-    touches it. normalized: looked for after those that are not, in the text as it has been normalized (in small
-    letters, for example). special False: a word that a reader has added; it is matched also where special tokens are to
-    be plain text.
+    lstrip and rstrip: the white space to its left or right is a part of it. single_word: it counts only where no letter
+    or digit touches it. normalized: it is searched for after the others, in the normalized text (in small letters, for
+    example). special=False: an ordinary word that was added to a vocabulary; it is found also where the names of
+    special tokens are plain text. Raises ValueError for an empty name.
     """
 
     content: str
@@ -38,7 +38,7 @@ class SpecialToken:
 
 
 class NamedTokens:
-    """What a tokenizer knows of its tokens with a task: ids, None for a task that no token has.
+    """The ids of a tokenizer's tokens with a task, such as mask_id; None for a task that no token has.
 
     names maps a task, such as "mask_token", to a token's name, and vocabulary maps that to the id.
     """
@@ -63,10 +63,9 @@ class NamedTokens:
 def split_at(
     tokens: Iterable[SpecialToken], text: str, normalize: Callable[[str], str] = str
 ) -> Iterator[str | SpecialToken]:
-    """The parts of a text in order: the special tokens in it, and the texts between them, normalized, none of these
-    empty.
+    """Yield the parts of a text in order: its special tokens, and the texts between them, normalized and never empty.
 
-    Of several tokens that begin at one place the longest counts. As in Hugging Face's tokenizers.
+    Of several tokens that begin at one place the longest counts, as in Hugging Face's tokenizers.
     """
     first, later = ([t for t in tokens if t.normalized == flagged] for flagged in (False, True))
     for part in _split({token.content: token for token in first}, text):
@@ -77,7 +76,7 @@ def split_at(
 
 
 def _split(by_name: dict[str, SpecialToken], text: str) -> Iterator[str | SpecialToken]:
-    begin = 0  # of what has not been given out yet
+    begin = 0  # of the text that has not been yielded yet
     if by_name:
         longest_first = sorted(by_name, key=len, reverse=True)
         for match in regex.finditer("|".join(map(regex.escape, longest_first)), text):

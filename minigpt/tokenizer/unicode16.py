@@ -1,7 +1,8 @@
-"""Which signs are letters and which are digits, as Unicode 16 says. GPT-2's vocabulary was not made for later ones.
+"""Which characters are letters and which are digits in Unicode 16. GPT-2's vocabulary was not made for later versions.
 
-What counts as a letter depends on the version of Unicode. Hugging Face's tokenizers knows version 16; the signs below
-became letters or digits in versions 17 and 18, which newer releases of regex know. They count as other signs here, too.
+What counts as a letter depends on the version of Unicode. Hugging Face's tokenizers knows version 16. The characters
+below became letters or digits in versions 17 and 18, which newer releases of the package regex know. Here they are
+neither, as in tokenizers.
 """
 
 SINCE_UNICODE_16 = (
@@ -14,7 +15,7 @@ SINCE_UNICODE_16 = (
 )
 LETTER, NUMBER = rf"[\p{{L}}--[{SINCE_UNICODE_16}]]", rf"[\p{{N}}--[{SINCE_UNICODE_16}]]"
 OTHER = rf"[[^\s\p{{L}}\p{{N}}]||[{SINCE_UNICODE_16}]]"
-# A sign that belongs to a word where a special token has single_word: also marks and the underscore.
+# A character that is part of a word, for special tokens with single_word: also marks and the underscore.
 MARKS_SINCE_UNICODE_16 = (
     r"\u05c8-\u05c9\u0b53-\u0b54\u1acf-\u1af0\U00010ef0-\U00010efb\U00011b60-\U00011b67\U0001d127-\U0001d128"
     r"\U0001d250-\U0001d252\U0001d25b-\U0001d25c\U0001d25f\U0001d280-\U0001d281"

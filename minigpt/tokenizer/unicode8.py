@@ -1,8 +1,8 @@
-"""Which signs are accents, punctuation and control characters, as Hugging Face's BERT tokenizer has it: Unicode 8.
+"""Which characters Hugging Face's BERT tokenizer takes for accents, punctuation and control characters: by Unicode 8.
 
-Hugging Face's tokenizers looks these three up in a library that stands at Unicode 8. The signs of the table came later,
-or were not of these three kinds at that time. They are ordinary parts of a word. Four signs have changed their kind
-since then.
+Hugging Face's tokenizers looks these three kinds up in a library that knows Unicode 8. The characters of the table came
+later, or were of none of these kinds at that time, so they are ordinary parts of a word. Four characters have changed
+their kind since then.
 """
 
 SINCE_UNICODE_8 = (

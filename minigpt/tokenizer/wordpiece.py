@@ -2,7 +2,7 @@
 
 That the longest piece is taken first comes from the code published with BERT.
 
-    text -> cleaned text -> words and signs -> of each word the longest piece that the vocabulary has, then the next
+    text -> cleaned text -> words, punctuation -> of each word the longest piece in the vocabulary, then the next
 
 A piece inside a word begins with ##: "embeddings" is em ##bed ##ding ##s. A word that cannot be cut into pieces is
 [UNK] as a whole. BERT reads [CLS] text [SEP], or [CLS] text [SEP] second text [SEP].
@@ -23,19 +23,19 @@ from .unicode8 import ACCENT, CONTROL, PUNCTUATION
 from .wordpiece_files import file_contents, read_wordpiece
 
 CONTROLS, SPACES, ACCENTS = (regex.compile(signs, regex.VERSION1) for signs in (CONTROL, r"\s", ACCENT))
-# Characters that are words by themselves: Chinese has no blanks between words. (0x2B920 is Hugging Face's: in Google's
+# Characters that are words by themselves: Chinese has no spaces between words. (0x2B920 is Hugging Face's: in Google's
 # code it is 0x2B820.)
 CHINESE = regex.compile(
     r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b81f\U0002b920-\U0002ceaf"
     r"\U0002f800-\U0002fa1f]"
 )
-WORDS = regex.compile(rf"{PUNCTUATION}|[^\s{PUNCTUATION}]+", regex.VERSION1)  # a sign is a word
+WORDS = regex.compile(rf"{PUNCTUATION}|[^\s{PUNCTUATION}]+", regex.VERSION1)  # a punctuation mark is a word
 
 
 def longest_pieces(word: str, vocabulary: dict[str, int]) -> list[int] | None:
-    """The ids of a word's pieces, at each place the longest one that there is, None where there is none at all.
+    """The ids of a word's pieces: at each place the longest one in the vocabulary. None where no piece fits.
 
-    n² look-ups for a word of n characters.
+    It takes up to about n² look-ups for a word of n characters.
     """
     ids, begin = [], 0
     while begin < len(word):
@@ -49,14 +49,15 @@ def longest_pieces(word: str, vocabulary: dict[str, int]) -> list[int] | None:
 
 
 class WordPiece(NamedTokens):
-    """text <-> token ids as BERT has them. Make one with `load` or `minigpt.load_tokenizer`.
+    """text <-> BERT's token ids. Make one with `load` or `minigpt.load_tokenizer`.
 
-    vocabulary maps each piece of a word to its id, 0 ... n - 1. special_tokens are matched as a whole wherever they
-    stand in a text, as Hugging Face does; those that the vocabulary lacks get the next ids. names says which token has
+    vocabulary maps each piece of a word to its id, 0 ... n - 1. special_tokens are found as a whole wherever they
+    stand in a text, as in Hugging Face; those that the vocabulary lacks get the next ids. names says which token has
     which task: {"mask_token": "[MASK]", ...}. lower_case, strip_accents (None = as lower_case says) and chinese_alone
     (each Chinese character is a word) say how a text is cleaned. A word of more than max_word characters is [UNK].
     prefix and suffix are the ids before and after a text. clean_up: `decode` also joins ' and the ends of
     contractions ('s, n't ...) to the word before, as Hugging Face's cleaning does.
+    Raises ValueError for arguments that do not fit together.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class WordPiece(NamedTokens):
         self.prefix, self.suffix = token_ids("prefix", prefix), token_ids("suffix", suffix)
         self._tokens = sorted(self.vocabulary, key=self.vocabulary.get)
         for token in self.special_tokens:
-            if token.normalized:  # it is shown as it is found
+            if token.normalized:  # `decode` shows it as it is found: normalized
                 self._tokens[self.vocabulary[token.content]] = self.normalize(token.content)
         self._known_words: dict[str, list[int]] = {}
 
@@ -100,24 +101,24 @@ class WordPiece(NamedTokens):
         return len(self._tokens)
 
     def normalize(self, text: str) -> str:
-        """The text without control characters, with blanks for white space, and as the vocabulary writes letters.
+        """The text without control characters, with spaces for white space, and letters as the vocabulary has them.
 
-        Which letter is the small one of another, and which letter is one with an accent, this Python's Unicode says. Of
-        some 60 letters that came with Unicode 13 and later, Hugging Face's may say otherwise; the vocabularies of BERT
-        have none of these, so that the word is [UNK] here and there.
+        Which letters are capital and which have an accent follows this Python's version of Unicode. For some 60 letters
+        that came with Unicode 13 and later, Hugging Face's version may differ. BERT's vocabularies have none of these
+        letters, so a word with one is [UNK] in both.
         """
         text = SPACES.sub(" ", CONTROLS.sub("", text))
         if self.chinese_alone:
             text = CHINESE.sub(r" \g<0> ", text)
         if self.strip_accents:  # é is e and an accent in normal form D
             text = ACCENTS.sub("", unicodedata.normalize("NFD", text))
-        if self.lower_case:  # lower() knows a small sigma for the end of a word, which BERT's tokenizer does not
+        if self.lower_case:  # lower() makes Σ at the end of a word ς, BERT's tokenizer makes it σ
             text = text.replace("Σ", "σ").lower()
         return text
 
     def encode(self, text: str, special_tokens: bool = True) -> list[int]:
-        """The token ids of a text, [CLS] and [SEP] around it. special_tokens False takes the names of special tokens in
-        the text for plain text.
+        """The token ids of a text, [CLS] and [SEP] around it. With special_tokens=False the names of special
+        tokens in the text are plain text.
 
         Raises ValueError for half a surrogate pair, which no file can contain.
         """
@@ -152,8 +153,9 @@ class WordPiece(NamedTokens):
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, special tokens included: a space between words, none before ## and before . ? ! ,
 
-        What `encode` has changed stays changed. An id beyond the vocabulary, which a model with a larger one may
-        choose, is shown as <|no token 30522|>. Raises ValueError for a negative id, and for what is no integer.
+        What `encode` has changed, such as capital letters, is not restored. An id beyond the vocabulary, which a model
+        with a larger one may choose, is shown as <|no token 30522|>. Raises ValueError for a negative id, and for what
+        is no integer.
         """
         words = []
         for place, token in enumerate(self.pieces(ids)):
@@ -163,11 +165,11 @@ class WordPiece(NamedTokens):
         return clean_up(text) if self.clean_up else text
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """Text as ids arrive: the pieces joined are exactly `decode(ids)`."""
+        """Yield text as ids arrive. The pieces joined are exactly `decode(ids)`."""
         return stream_text(self.decode, ids, REACH if self.clean_up else 0)
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """Each token for itself, to be shown, as the vocabulary writes it: a part of a word begins with ##."""
+        """Each token alone, to be shown, as the vocabulary writes it: a part of a word begins with ##."""
         ids = [integer("token id", id, 0) for id in ids]
         return [self._tokens[id] if id < len(self._tokens) else f"<|no token {id}|>" for id in ids]
 
@@ -189,5 +191,5 @@ class WordPiece(NamedTokens):
         return file_contents(self)
 
     def save(self, directory: str | Path) -> None:
-        """Write the files that Hugging Face's tokenizers and transformers load; take away those that say otherwise."""
+        """Write the files that Hugging Face's tokenizers and transformers load; delete another tokenizer's files."""
         write_files(directory, self.files())

@@ -1,4 +1,4 @@
-"""The files of a WordPiece tokenizer: read as Hugging Face's AutoTokenizer reads them, or refused by name."""
+"""Read the files of a WordPiece tokenizer as Hugging Face's AutoTokenizer does, or raise an error that says why."""
 
 import codecs
 import json
@@ -21,9 +21,9 @@ def read_wordpiece(directory: Path) -> dict:
     """The arguments of `WordPiece` that a folder describes.
 
     transformers' BertTokenizer takes the pieces from tokenizer.json, or from vocab.txt where there is none, and
-    everything else from tokenizer_config.json. Where the two say different things, nobody can know which is right.
-    Raises FileNotFoundError when there is no tokenizer, ValueError for a file that is not what its name says, that says
-    what cannot be obeyed, or that another file contradicts.
+    everything else from tokenizer_config.json. Where the two contradict each other, it is unknown which one is right.
+    Raises FileNotFoundError when there is no tokenizer; ValueError for a file that is not what its name says, for what
+    cannot be obeyed, and for two files that contradict each other.
     """
     whole, lines = directory / WHOLE, directory / LINES
     config, family = read_tokenizer_config(directory, (BERT, AS_WRITTEN) if whole.is_file() else (BERT,))
@@ -49,7 +49,7 @@ def read_wordpiece(directory: Path) -> dict:
         for name, value in asked.items():
             if found.setdefault(name, value) != value:
                 raise ValueError(
-                    f"{whole}: {name} is {found[name]!r}, and {CONFIG} (or BertTokenizer, where it is silent) says "
+                    f"{whole}: {name} is {found[name]!r}, and {CONFIG} (or BertTokenizer, where it names none) says "
                     f"{value!r}: transformers takes {value!r}; write the right one in both files"
                 )
     unknown = found.pop("unk_token")
@@ -60,7 +60,7 @@ def read_wordpiece(directory: Path) -> dict:
 
 
 def _asked(file: Path, config: dict, names: dict[str, str], vocabulary: dict[str, int]) -> dict:
-    """What BertTokenizer makes of tokenizer_config.json."""
+    """The settings that BertTokenizer takes from tokenizer_config.json, by the names of `WordPiece`'s arguments."""
     usual = {"do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None}
     lower_case, chinese_alone, strip_accents = said = [config.get(name, value) for name, value in usual.items()]
     for name, value in zip(usual, said, strict=True):
@@ -81,7 +81,7 @@ def _asked(file: Path, config: dict, names: dict[str, str], vocabulary: dict[str
 
 
 def _read_whole(file: Path, refused: type[ValueError]) -> dict:
-    """tokenizer.json. What BERT's tokenizer does not have is refused by name."""
+    """Read tokenizer.json, or raise an error that names what BERT's tokenizer does not have."""
     fields = read_parts_of_whole(file)
     model, normalizer = fields.get("model") or {}, fields.get("normalizer") or {}
     kind = model.get("type", "WordPiece" if "max_input_chars_per_word" in model else "BPE")
@@ -156,8 +156,8 @@ def read_lines(file: Path) -> dict[str, int]:
 
 
 def file_contents(tokenizer) -> dict[str, bytes]:
-    """What is written for a tokenizer, by name: everything as tokenizer.json and tokenizer_config.json, and the pieces
-    as vocab.txt, if each of them fits a line."""
+    """{file name: content} of a tokenizer. tokenizer.json and tokenizer_config.json hold everything; vocab.txt holds
+    the pieces, if each of them fits in a line."""
     pieces = tokenizer.parts_of_words
     files = {
         WHOLE: json.dumps(_whole(tokenizer), ensure_ascii=False).encode(),
@@ -205,7 +205,7 @@ def _whole(tokenizer) -> dict:
 
 
 def _config(tokenizer) -> dict:
-    """In the name of BertTokenizer where that one makes the same ids; else tokenizer.json says everything."""
+    """tokenizer_config.json: it names BertTokenizer where that gives the same ids, else a class that obeys the file."""
     own = (tokenizer.max_word, tokenizer.prefix, tokenizer.suffix)
     as_bert = own == (MAX_WORD, [tokenizer.cls_id], [tokenizer.sep_id]) and USUAL[BERT].keys() <= tokenizer.names.keys()
     return tokenizer.names | {

@@ -6,15 +6,15 @@ import regex
 
 from .unicode16 import LETTER, NUMBER, NUMERIC, OTHER
 
-# A word: an English contraction; letters, digits or other signs with one space in front; the rest of the white space,
-# whose last space is left to the next word.
+# A word, as in OpenAI's encoder.py, is the end of an English contraction; or letters, digits or other characters, with
+# one space before them or none; or other white space, whose last space is left to the next word.
 WORDS = regex.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?{LETTER}+| ?{NUMBER}+| ?{OTHER}+|\s+(?!\S)|\s+", regex.VERSION1)
 
 DIGIT = regex.compile(NUMERIC, regex.VERSION1)  # SmolLM2 makes each digit a word before it looks for words
 
 # Hugging Face's patterns are written for Oniguruma, another engine for regular expressions. The two engines differ in
-# many details, so only what both read in the same way is taken: these characters and sets of them, a plain quantifier
-# after each, groups that catch nothing, and Llama 3's contractions in small letters or capitals.
+# many details, so a pattern may hold only what both read in the same way: these characters and sets of them, a plain
+# quantifier after each, groups that capture nothing, and Llama 3's contractions in small letters or capitals.
 _CHARACTER = r"(?:[A-Za-z' ]|\\[sSrn]|\\p\{[LN]\})"
 _TIMES = r"(?:[?*+]|\{\d+(?:,\d*)?\})?"
 _CONTRACTIONS = regex.escape("(?i:'s|'t|'re|'ve|'m|'ll|'d)")
@@ -37,8 +37,8 @@ def word_pattern(source: str) -> regex.Pattern:
 
 
 def cut(pattern: regex.Pattern, text: str) -> Iterator[str]:
-    """The matches of a pattern and the texts between them, in order, none of them empty."""
-    begin = 0  # of what has not been given out yet
+    """Yield the matches of a pattern and the texts between them, in order, none of them empty."""
+    begin = 0  # of the text that has not been yielded yet
     for match in pattern.finditer(text):
         if begin < match.start():
             yield text[begin : match.start()]

@@ -6,8 +6,8 @@ from .folders import BPE_LAYOUTS, CONFIG, WHOLE
 
 
 def file_contents(tokenizer) -> dict[str, bytes]:
-    """What is written for a tokenizer, by name: everything as tokenizer.json and tokenizer_config.json, which
-    transformers reads, and the vocabulary and merges by themselves, which everybody reads."""
+    """{file name: content} of a tokenizer. tokenizer.json and tokenizer_config.json hold everything, for transformers;
+    vocab.json and merges.txt hold the vocabulary and the merges, which other programs read, too."""
     vocabulary_name, merges_name = BPE_LAYOUTS[0]
     lines = "".join(f"{left} {right}\n" for left, right in tokenizer.merges)
     return {
@@ -56,7 +56,7 @@ def _whole(tokenizer) -> dict:
 
 
 def added_json(tokenizer) -> list[dict]:
-    """The added_tokens of a tokenizer.json, by their ids."""
+    """The added_tokens of a tokenizer.json, in the order of their ids."""
     tokens = sorted(tokenizer.special_tokens, key=lambda token: tokenizer.vocabulary[token.content])
     return [{"id": tokenizer.vocabulary[token.content]} | vars(token) for token in tokens]
 

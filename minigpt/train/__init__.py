@@ -1,4 +1,4 @@
-"""A trainer that knows tokens and losses, whatever the model."""
+"""A trainer for any model that turns tokens into a loss."""
 
 from .config import TrainConfig
 from .held_out import evaluate, induction_gap

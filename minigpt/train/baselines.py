@@ -1,4 +1,4 @@
-"""What a model has to beat: counting over the same tokens, and a compressor that has read the same text."""
+"""Simple predictors that a model should beat: counts of the same tokens, and a compressor that read the same text."""
 
 import lzma
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ..data import check_tokens
 
 
 def unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
-    """(V,) how often each token occurs, with one occurrence more for each, as probabilities."""
+    """(V,) probabilities of the tokens: how often each occurs, plus 1, divided by the sum. ValueError for no tokens."""
     check_tokens("tokens", tokens, 1)
     counts = np.bincount(tokens, minlength=integer("vocab_size", vocab_size, 1)) + 1
     return counts / counts.sum()
@@ -18,19 +18,21 @@ def unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
 
 def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, order: int = 5) -> np.ndarray:
     """The losses (N,) in nats of held-out tokens under an interpolated Kneser-Ney model of the given order, each token
-    after up to order - 1 others of its own text (Chen & Goodman 1998, section 2.7, one discount per order).
+    given up to order - 1 tokens before it in its own text (Chen & Goodman 1998, section 2.7, one discount per order).
 
         p_n(w | h) = max(c(hw) - D, 0) / c(h) + D · N(h) / c(h) · p_{n-1}(w | h without its first token)
 
-    c counts occurrences for the highest order, and for the lower ones how many different tokens stand before a run;
-    N(h) is how many different tokens follow h; D = n1 / (n1 + 2 n2). Below order 1 all tokens are equally likely.
+    w is a token, h the n - 1 tokens before it. c counts occurrences for the highest order, and for the lower ones how
+    many different tokens stand before a run; N(h) is how many different tokens follow h; D = n1 / (n1 + 2 n2), where
+    n1 and n2 are the numbers of runs with c = 1 and c = 2. Below order 1 all tokens are equally likely. Raises
+    ValueError for tokens fewer than order + 1, and for no held-out tokens.
     """
     grams = _Grams.of(tokens, held_out, vocab_size, order)
     p = np.full(len(held_out), 1 / vocab_size)
     for n in range(1, grams.order + 1):
         counts, discount, total, followers = grams.statistics(n)
         history, gram = grams.of_held_out(n)
-        seen = history >= 0  # the history has been seen: there is something to count
+        seen = history >= 0  # whether the training text has this history, with a token after it
         seen[seen] = total[history[seen]] > 0
         count = np.where(gram >= 0, counts[gram], 0)[seen]
         h = history[seen]
@@ -41,7 +43,7 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
 def kneser_ney_guesses(
     tokens: np.ndarray, held_out: np.ndarray, places: np.ndarray, vocab_size: int, order: int = 5
 ) -> np.ndarray:
-    """The likeliest token (N,) at each of N places of held-out tokens, given the tokens before it: the model of
+    """(N,) the likeliest token at each of N places of held-out tokens, given the tokens before it, by the model of
     `kneser_ney_nll`. Raises ValueError for a place outside the text."""
     grams = _Grams.of(tokens, held_out, vocab_size, order)
     places = np.array(token_ids("places", places), dtype=np.int64)
@@ -63,8 +65,8 @@ def kneser_ney_guesses(
 
 
 class _Grams:
-    """Every run of up to `order` tokens of a text under a number, the held-out text's runs under the same numbers. Runs
-    with the same tokens before the last one have numbers in a row."""
+    """A number for each different run of up to `order` tokens of a text; the same run in the held-out text has the same
+    number. Runs that differ only in their last token have consecutive numbers."""
 
     @staticmethod
     def of(tokens, held_out, vocab_size, order) -> "_Grams":
@@ -78,7 +80,7 @@ class _Grams:
         self.ids = {0: np.zeros(len(tokens) + 1, dtype=np.int64)}  # of the run of n tokens that begins at each place
         self.held_ids = {0: np.zeros(len(held_out) + 1, dtype=np.int64)}
         self.first = {0: [0]}  # of each different run: a place where it stands
-        self.history, self.last = {}, {}  # and the number of the run without its last token, and this token
+        self.history, self.last = {}, {}  # of each: the number of the run without its last token; that token
         for n in range(1, order + 1):
             keys = self.ids[n - 1][: len(tokens) - n + 1] * vocab_size + tokens[n - 1 :]
             known, self.first[n], self.ids[n] = np.unique(keys, return_index=True, return_inverse=True)
@@ -89,12 +91,12 @@ class _Grams:
             self.held_ids[n] = np.where(known[place] == wanted, place, -1)
 
     def statistics(self, n):
-        """Of runs of n tokens: their counts, the discount, and for each history its total count and its number of
-        different followers."""
+        """For the runs of n tokens: (their counts, the discount, each history's total count, how many different tokens
+        follow each history)."""
         counts = self.occurrences(n) if n == self.order else self.predecessors(n)
         once, twice = (counts == 1).sum(), (counts == 2).sum()
-        discount = once / (once + 2 * twice) if once else 0.5  # something has to be left for what was never seen
-        n_histories = len(self.first[n - 1])  # the last tokens of the text are followed by nothing
+        discount = once / (once + 2 * twice) if once else 0.5  # never 0: unseen tokens need a probability, too
+        n_histories = len(self.first[n - 1])  # also those that nothing follows, at the text's end
         total = np.bincount(self.history[n], counts, minlength=n_histories)
         return counts, discount, total, np.bincount(self.history[n], minlength=n_histories)
 
@@ -102,20 +104,20 @@ class _Grams:
         return np.bincount(self.ids[n])
 
     def predecessors(self, n):
-        """Of each run of n tokens, how many different tokens stand before it."""
+        """For each run of n tokens, how many different tokens stand before it."""
         longer = self.first[n + 1]
         return np.bincount(self.ids[n][longer + 1], minlength=len(self.first[n]))
 
     def of_held_out(self, n):
-        """For each held-out token the numbers of the n - 1 tokens before it and of these with the token; -1: unseen, or
-        there are not so many."""
+        """For each held-out token (the number of the n - 1 tokens before it, the number of these and the token); -1
+        where the run is unseen, or would begin before the text."""
         none, gram = np.full(n - 1, -1), self.held_ids[n]
         histories = np.concatenate([none, self.held_ids[n - 1][: len(gram)]])
         return histories[: self.n_held_out], np.concatenate([none, gram])[: self.n_held_out]
 
 
 def primed_lzma_bytes(training: Sequence[str], held_out: Sequence[str]) -> int:
-    """How many bytes longer an lzma file of the training text becomes by the held-out text."""
+    """By how many bytes an lzma file of the training text grows when the held-out text is added to it."""
     before, added = ("\n".join(texts).encode() for texts in (training, held_out))
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 26}]
     sizes = [len(lzma.compress(data, lzma.FORMAT_RAW, filters=filters)) for data in (before, before + b"\n" + added)]

@@ -8,11 +8,11 @@ from .._checks import check_fields, flag, integer, number
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. The defaults are those of weights/tiny, but for repeat_share."""
+    """How to train. The defaults are those of weights/tiny, except repeat_share. Raises ValueError for a bad value."""
 
     steps: int = 20_000
     batch_size: int = 7  # rows in a step, of all processes together
-    micro_batch_size: int | None = None  # rows that go through the model at once; None = all of a process's share
+    micro_batch_size: int | None = None  # rows that go through the model at once; None = all rows of a process
     context: int = 256  # tokens in a row of the batch
     learning_rate: float = 2e-3  # at the end of the warm-up
     final_learning_rate: float = 1e-4
@@ -20,10 +20,10 @@ class TrainConfig:
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0  # largest norm of the gradient
-    repeat_share: float = 0.0  # of the rows, those in which a passage comes twice
-    missing_share: float = 0.15  # of the tokens, those that a BERT is asked for, or that a T5 has to write
-    end_of_text: int | None = None  # documents packed into a row do not see each other; None = they do
-    evaluate_every: int = 500  # steps; a snapshot is taken as often
+    repeat_share: float = 0.0  # share of the rows in which a passage comes twice
+    missing_share: float = 0.15  # share of the tokens that a BERT or a T5 has to predict
+    end_of_text: int | None = None  # its id: documents packed into a row do not see each other; None = they do
+    evaluate_every: int = 500  # steps between evaluations, and between snapshots
     autocast: bool = True  # matrix products in bfloat16
     compile: bool = False  # torch.compile: faster steps after a minute or more of compiling
     seed: int = 0

@@ -1,4 +1,4 @@
-"""How good is a model while it learns: the loss on held-out text, and whether it copies what it has seen."""
+"""How good a model in training is: its loss on held-out text, and whether it copies what it has seen."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,8 @@ def evaluate(
     end_of_text: int | None = None,
     objective: Objective | None = None,
 ) -> float:
-    """Mean loss in nats over up to n_rows rows spread evenly over a text: always the same ones, so runs compare.
+    """Mean loss in nats over up to n_rows rows spread evenly over a text. They are always the same rows, so that runs
+    can be compared.
 
     objective None = the next token; with an end_of_text documents in a row do not see each other, as in training.
     What another objective masks or cuts out is always the same, too. Raises ValueError for a text shorter than one row,
@@ -44,8 +45,8 @@ def evaluate(
 
 
 class MaskedGuesses(NamedTuple):
-    """places (N,) are the masked tokens' places in the text; right (N,) says where the likeliest token is the text's;
-    nats is the mean loss."""
+    """places (N,) are the masked tokens' places in the text; right (N,) is true where the likeliest token is the
+    text's own; nats is the mean loss."""
 
     places: np.ndarray
     right: np.ndarray
@@ -56,8 +57,8 @@ class MaskedGuesses(NamedTuple):
 def masked_guesses(
     model: nn.Module, tokens: np.ndarray, context: int, objective: MaskedTokens, batch_size: int = 64
 ) -> MaskedGuesses:
-    """A whole text in rows, masked as in training with seed 0: what a BERT makes of each masked token. A rest shorter
-    than a row is left out. Raises ValueError for a text shorter than one row."""
+    """What a BERT predicts for masked tokens: a whole text is cut into rows and masked as in training with seed 0. A
+    rest shorter than a row is left out. Raises ValueError for a text shorter than one row."""
     places, right, total = [], [], 0.0
     for step, (rows, row_places) in enumerate(_rows(tokens, objective.row_length(context), batch_size)):
         examples = objective.examples(rows, step, seed=0)
@@ -75,7 +76,7 @@ def masked_guesses(
 
 class SpanLosses(NamedTuple):
     """places (N,) are the cut tokens' places in the text; nats is the mean loss of all predicted tokens, nats_in_spans
-    that of the cut ones: without sentinels and end."""
+    that of the cut ones alone, without sentinels and the end."""
 
     places: np.ndarray
     nats: float
@@ -86,12 +87,12 @@ class SpanLosses(NamedTuple):
 def span_losses(
     model: nn.Module, tokens: np.ndarray, context: int, objective: Spans, batch_size: int = 64
 ) -> SpanLosses:
-    """A whole text in rows, spans cut out as in training with seed 0: how well a T5 predicts them. A rest shorter than
-    a row is left out. Raises ValueError for a text shorter than one row."""
+    """How well a T5 predicts spans: a whole text is cut into rows, and spans are cut out as in training with seed 0. A
+    rest shorter than a row is left out. Raises ValueError for a text shorter than one row."""
     places, losses, cut = [], [], []
     for step, (rows, row_places) in enumerate(_rows(tokens, objective.row_length(context), batch_size)):
         examples = objective.examples(rows, step, seed=0)
-        # The same spans of a row of numbers: which places were cut. The numbers are larger than every token id.
+        # To know which places were cut, cut the same spans out of rows of place numbers, larger than every token id.
         beyond = 1 + max(*objective.sentinels, objective.end_id)
         numbers = objective.examples(row_places + beyond, step, seed=0).labels
         device = next(model.parameters()).device
@@ -117,7 +118,7 @@ def _rows(tokens: np.ndarray, length: int, batch_size: int) -> Iterator[tuple[to
 
 @contextmanager
 def cross_attention_cut(model: nn.Module) -> Iterator[None]:
-    """Inside, the decoder of a T5 reads nothing of its source: each cross attention gives zeros."""
+    """Inside the with block, the decoder of a T5 reads nothing of its source: each cross attention gives zeros."""
     hooks = [
         block.cross_attention.register_forward_hook(lambda module, inputs, output: torch.zeros_like(output))
         for block in model.decoder.blocks
@@ -131,10 +132,10 @@ def cross_attention_cut(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def induction_gap(model: nn.Module, vocab_size: int, length: int, n_rows: int = 64, seed: int = 0) -> float:
-    """How much of a text seen before is recognised: random tokens, then the same again; mean loss of the first half
-    minus that of the second, in nats (Olsson et al. 2022, "In-context Learning and Induction Heads").
+    """How well a model copies what it has read: random tokens, then the same again. Mean loss of the first half minus
+    that of the second, in nats (Olsson et al. 2022, "In-context Learning and Induction Heads").
 
-    A model that copies nothing scores 0. Each half has `length` tokens, two or more.
+    A model that copies nothing scores 0. Each half has `length` tokens. Raises ValueError for fewer than two.
     """
     vocab_size, length = integer("vocab_size", vocab_size, 1), integer("length", length, 2)
     n_rows = integer("n_rows", n_rows, 1)

@@ -1,4 +1,4 @@
-"""What a training run has come to, line by line."""
+"""The history of a training run: a record for each evaluation."""
 
 import csv
 import dataclasses
@@ -11,7 +11,7 @@ from .._files import write_whole
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the history. Losses in nats a token; train_loss is the mean since the line before."""
+    """One line of the history. Losses are in nats a token; train_loss is the mean since the line before."""
 
     step: int
     tokens: int
@@ -22,7 +22,7 @@ class Record:
 
 
 def write_history(history: list[Record], file: str | Path) -> None:
-    """The history as CSV, a column for each field of Record; the file is there whole, or as it was."""
+    """The history as CSV, a column for each field of Record. When writing fails, the file stays as it was."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Record)])
     writer.writeheader()

@@ -1,7 +1,7 @@
-"""A trainer that knows tokens and losses, and no model: any module that turns (B, T) ids into (B, T, V) logits will do.
+"""A trainer that knows tokens and losses, and no model: any module works that turns (B, T) ids into (B, T, V) logits.
 
-A run is a function of its config: batches depend on (seed, step), the learning rate on the step, everything else is in
-the snapshot. Stopped at any moment and resumed, it ends with the same bits.
+A run depends on its config alone: batches depend on (seed, step), the learning rate on the step, and everything else is
+in the snapshot. A run that is stopped at any moment and resumed ends with the same bits.
 """
 
 import dataclasses
@@ -49,13 +49,13 @@ def train(
     evaluation. Ctrl-C ends the training after the step it is in, with a last evaluation and a snapshot.
 
     Raises ValueError, before any work, for a text shorter than one row, nothing to resume, a resumed run of another
-    config, text or number of processes; FloatingPointError when the loss is no longer a number; OSError when the disk
+    config, text or number of processes; FloatingPointError when the loss is nan or infinite; OSError when the disk
     refuses a snapshot (the one before is kept).
     """
     objective = NextToken(config.end_of_text) if objective is None else objective
     length = objective.row_length(config.context)
     check_lengths(tokens, held_out, length)
-    objective.examples(batch_at(0, tokens, 1, length, config.seed), 0, config.seed)  # raises where nothing can be asked
+    objective.examples(batch_at(0, tokens, 1, length, config.seed), 0, config.seed)  # raises where nothing is predicted
     if config.batch_size < group.size:
         raise ValueError(f"batch_size={config.batch_size} leaves nothing for some of {group.size} processes")
     run = Run(model, tokens, config, objective, directory, group, resume)
@@ -83,7 +83,7 @@ def train(
 
 
 class Run:
-    """A training under way: what changes from step to step, and how it is kept on disk."""
+    """A running training: the state that changes from step to step, and how it is saved."""
 
     def __init__(
         self, model: nn.Module, tokens: np.ndarray, config: TrainConfig, objective: Objective, directory, group, resume
@@ -93,9 +93,9 @@ class Run:
         self.snapshots = None if directory is None else Path(directory) / "snapshots"
         self.device = next(model.parameters()).device
         self.optimizer = make_optimizer(model, config)
-        torch.manual_seed(config.seed + group.rank)  # of dropout; equal on all processes would drop the same
+        torch.manual_seed(config.seed + group.rank)  # for dropout; equal seeds would drop the same in all processes
         self.done, self.history, self.recent_losses = 0, [], []
-        self.started = time.perf_counter()  # so long ago that all seconds of the run lie in between
+        self.started = time.perf_counter()  # of a resumed run, earlier by the seconds it took before
         self._resume() if resume else self._claim_folder()
         self.loss_of = objective.loss_of(model, config.compile)
         if group.size > 1:
@@ -109,7 +109,7 @@ class Run:
             self.snapshots.mkdir(parents=True, exist_ok=True)
 
     def step(self) -> None:
-        """One batch, one step of the optimizer. Raises FloatingPointError when the loss is no number."""
+        """One batch, one step of the optimizer. Raises FloatingPointError when the loss is nan or infinite."""
         c = self.config
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = learning_rate_at(self.done, c)
@@ -140,7 +140,7 @@ class Run:
         return record
 
     def keep(self) -> None:
-        """A snapshot of everything, and the history as a file."""
+        """Save a snapshot of everything, and the history as a file."""
         random_states = self.group.gather(_random_states())
         if self.group.writes and self.directory is not None:
             learned = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -151,19 +151,19 @@ class Run:
 
     def _description(self) -> dict:
         """What a resumed run must have in common with the one before."""
-        every = max(1, len(self.tokens) // 10_000_000)  # a longer text is looked at here and there
+        every = max(1, len(self.tokens) // 10_000_000)  # of a longer text only some tokens are compared
         text = [len(self.tokens), crc32(np.ascontiguousarray(self.tokens[::every]).tobytes())]
         config = dataclasses.asdict(self.config)
         return {"config": config, "text": text, "processes": self.group.size, "objective": repr(self.objective)}
 
     def _resume(self) -> None:
-        """Put the newest snapshot's state where it belongs. Raises ValueError where there is none, or another run's."""
+        """Restore the state of the newest snapshot. Raises ValueError where there is none, or another run's."""
         state = None if self.snapshots is None else load_snapshot(self.snapshots)
         if state is None:
             raise ValueError(f"there is no snapshot to resume in {self.snapshots}")
         self._check_same_run(state)
         self.model.load_state_dict(state["model"])
-        for name, parameter in self.model.named_parameters():  # in the order in memory that AdamW's moments have, too
+        for name, parameter in self.model.named_parameters():  # with the saved memory layout, as AdamW's moments
             parameter.data = state["model"][name].to(parameter)
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_num_threads(state["threads"])
@@ -179,7 +179,7 @@ class Run:
         if state["processes"] != run["processes"]:
             raise ValueError(
                 f"the run in {self.snapshots} was made by {state['processes']} processes and cannot go on with "
-                f"{run['processes']}: sums over other shares round differently. Launch it as before"
+                f"{run['processes']}: a batch that is divided in another way rounds differently. Launch it as before"
             )
         if state["text"] != run["text"]:
             raise ValueError(f"the run in {self.snapshots} was made with another text")
@@ -194,7 +194,7 @@ class Run:
 
 @contextmanager
 def _train_mode(model: nn.Module) -> Iterator[None]:
-    """Inside, with dropout; afterwards ready to be used, whatever happened."""
+    """Inside the with block: train mode, with dropout. After it, also after an error: eval mode."""
     model.train()
     try:
         yield
@@ -203,7 +203,7 @@ def _train_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _random_states() -> list:
-    """What dropout draws from. (The batches need no state: they follow from the step.)"""
+    """The states that dropout draws from. (The batches need none: they depend on seed and step.)"""
     return [torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []]
 
 

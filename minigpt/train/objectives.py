@@ -1,4 +1,4 @@
-"""What a batch teaches, and the gradient of its mean loss, also where the batch comes in parts.
+"""What a model reads and predicts in a batch, and the gradient of its mean loss, also where the batch comes in parts.
 
 | objective    | the model reads                          | and predicts                               | for          |
 |--------------|------------------------------------------|--------------------------------------------|--------------|
@@ -25,7 +25,8 @@ from .processes import ALONE, Group
 
 
 class Examples(NamedTuple):
-    """inputs are what the model reads, a tensor (B, ...) each; labels (B, T) are -100 where nothing is predicted."""
+    """inputs: what the model reads, a tensor (B, ...) each. labels (B, T): -100 where nothing is predicted. n_targets:
+    how many labels are predicted."""
 
     inputs: dict[str, torch.Tensor]
     labels: torch.Tensor
@@ -47,7 +48,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class NextToken:
-    """Each token from those before it. With an end_of_text, documents packed into a row do not see each other."""
+    """Predict each token from those before it. With end_of_text, documents packed into a row do not see each other."""
 
     end_of_text: int | None = None
 
@@ -66,8 +67,8 @@ class NextToken:
 
 @dataclass(frozen=True)
 class MaskedTokens:
-    """BERT's: tokens that were masked, from the text on both sides (`data.corruption.masked_tokens`). begin_id and
-    end_id ([CLS] and [SEP]) stand around each row; special_ids are never chosen, and never drawn."""
+    """BERT's objective: predict masked tokens from the text on both sides (`data.corruption.masked_tokens`). begin_id
+    and end_id ([CLS] and [SEP]) stand around each row; special_ids are never masked, and never put in for a token."""
 
     vocab_size: int
     mask_id: int
@@ -91,7 +92,7 @@ class MaskedTokens:
 
 @dataclass(frozen=True)
 class Spans:
-    """T5's: the spans that were cut out of a text (`data.corruption.spans`), each after its sentinel."""
+    """T5's objective: predict spans that were cut out of a text (`data.corruption.spans`), each after its sentinel."""
 
     sentinels: tuple[int, ...]
     end_id: int
@@ -116,7 +117,7 @@ class _MaskedLoss(nn.Module):
     def __init__(self, model: nn.Module, compile: bool):
         super().__init__()
         self.model = model
-        self.hidden = [torch.compile(model.hidden) if compile else model.hidden]  # in a list, so that it is no part
+        self.hidden = [torch.compile(model.hidden) if compile else model.hidden]  # in a list: it is no submodule
 
     def forward(self, tokens, labels, reduction="mean", num_items=None) -> torch.Tensor:
         chosen = labels != -100
@@ -138,11 +139,11 @@ def accumulate(loss_of: nn.Module, examples: Examples, config: TrainConfig, grou
     """Put the gradient of the mean loss over all examples into the parameters; return that loss.
 
     loss_of is an objective's, inside DistributedDataParallel where there are several processes.
-    The rows are shared out over the processes and fed in micro-batches. Each part adds its *sum* of losses divided by
+    The rows are divided among the processes, and read in micro-batches. Each part adds its *sum* of losses divided by
     the number of targets of the *whole* batch: a mean of the parts' means would give a token in a short part more
     weight than one in a long part.
     """
-    n_targets = max(1, examples.n_targets)  # none, in a batch of nothing but ends: a loss of 0
+    n_targets = max(1, examples.n_targets)  # a batch of end tokens alone has no targets and loss 0
     own = slice(group.rank, None, group.size)
     labels, inputs = examples.labels[own], {name: rows[own] for name, rows in examples.inputs.items()}
     size = config.micro_batch_size or len(labels)
@@ -155,7 +156,7 @@ def accumulate(loss_of: nn.Module, examples: Examples, config: TrainConfig, grou
         with loss_of.no_sync() if group.size > 1 and not is_last else nullcontext():
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.autocast):
                 loss = loss_of(**rows, labels=targets, num_items=n_targets)
-            # The processes' gradients are averaged, and a sum is wanted.
+            # DistributedDataParallel averages the processes' gradients, but a sum is wanted.
             (loss * group.size if group.size > 1 else loss).backward()
         total = total + loss.detach()
     return group.sum(total)

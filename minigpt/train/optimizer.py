@@ -12,8 +12,8 @@ from .config import TrainConfig
 def learning_rate_at(step: int, config: TrainConfig) -> float:
     """Linear warm-up, then half a cosine down to the final rate (Loshchilov & Hutter 2017, equation 5).
 
-    Steps count from 0. The last one, steps - 1, has the final rate, and so has every step after it; a run that is all
-    warm-up never comes down. Raises ValueError unless step is an integer of at least 0.
+    Steps count from 0. The last one, steps - 1, has the final rate, and so has every step after it. In a run that is
+    all warm-up the rate never falls. Raises ValueError unless step is an integer of at least 0.
     """
     if integer("step", step, 0) < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
@@ -24,8 +24,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """AdamW's two groups: matrices and embeddings are pulled towards 0; biases and norms, which only shift and scale,
-    are not."""
+    """AdamW's two groups of parameters: weight decay pulls matrices and embeddings towards 0, but not biases and norms,
+    which only shift and scale."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
@@ -34,7 +34,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) for a model's parameters; one kernel does all of a step where there is one."""
+    """AdamW (Loshchilov & Hutter 2019) for a model's parameters. On CPUs and CUDA GPUs one kernel does a whole step."""
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     groups = decay_groups(model, config.weight_decay)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)

@@ -1,4 +1,4 @@
-"""Several processes, one model: who am I, and what do we have together. Launched by torchrun; alone without it.
+"""Several processes that train one model: their ranks, and what they add up. torchrun starts them; else there is one.
 
 torchrun --nproc-per-node 2 -m minigpt train ...
 """
@@ -14,14 +14,14 @@ import torch.distributed as dist
 
 @dataclass(frozen=True)
 class Group:
-    """This process and the others. Alone, `rank` is 0, `size` 1, and nothing is ever sent."""
+    """This process (`rank`) among `size` processes. A process alone has rank 0 and size 1, and sends nothing."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def writes(self) -> bool:
-        """One process prints and writes files."""
+        """Whether this process prints and writes files: only one does."""
         return self.rank == 0
 
     def sum(self, value: torch.Tensor) -> torch.Tensor:
@@ -32,11 +32,11 @@ class Group:
         return value
 
     def any(self, flag: bool, device) -> bool:
-        """Whether the flag is up in one of them: all come to the same decision at the same step."""
+        """Whether the flag is true in any process. All processes get the same answer at the same step."""
         return bool(self.sum(torch.tensor(int(flag), device=device))) if self.size > 1 else flag
 
     def gather(self, thing) -> list:
-        """What each process has, in the order of the ranks, in all of them."""
+        """What each process passes in, as a list in the order of the ranks; all processes get it."""
         things = [thing] * self.size
         if self.size > 1:
             dist.all_gather_object(things, thing)

@@ -1,4 +1,4 @@
-"""Recipes: a model, a vocabulary and a way of training that were tried together."""
+"""Recipes: a model, a vocabulary and settings of the training that were tried together."""
 
 import dataclasses
 from collections.abc import Callable
@@ -81,7 +81,7 @@ RECIPES = {
         TrainConfig(repeat_share=0.1),
         model="llama",
     ),
-    # Begin with context=18: in short rows a BERT soon finds out where a token's neighbours are.
+    # Train with context=18 first: in short rows a BERT learns sooner where a token's neighbours are.
     "tiny-bert": Recipe(
         4096,
         dict(
@@ -91,8 +91,8 @@ RECIPES = {
         TrainConfig(steps=22_000, batch_size=14, context=128),
         model="bert",
     ),
-    # Begin with missing_share=0.5: at 0.15 a row has few tokens to write, so little is learned from it. The head is not
-    # tied, as in T5 v1.1: a tied one is scaled by 1/sqrt(d_model), and learns more slowly.
+    # Train with missing_share=0.5 first: at 0.15 a row has few tokens to write, so little is learned from it. The head
+    # is not tied, as in T5 v1.1: a tied one is scaled by 1/sqrt(d_model), and learns more slowly.
     "tiny-t5": Recipe(
         4096,
         dict(
@@ -130,7 +130,7 @@ RECIPES = {
 
 
 def recipe_config(name: str) -> Any:
-    """The whole configuration of a recipe's model. KeyError for an unknown name."""
+    """The whole configuration of a recipe's model. Raises KeyError for an unknown name."""
     recipe = RECIPES[name]
     _, config_class = MODELS[recipe.model]
     return config_class(**{"vocab_size": recipe.vocab_size} | recipe.size)
@@ -146,9 +146,9 @@ SPECIAL_TOKENS = {
 
 
 def with_frame(tokenizer: Tokenizer, model: str) -> Tokenizer:
-    """The tokenizer as a trained model is used with it: with [CLS] and [SEP] around a text (BERT), </s> after it (T5),
-    and with the tasks of its special tokens. What stands for a gap, [MASK] and the sentinels, takes the space before it
-    along: the tokens that fit there bring their own."""
+    """The tokenizer as the trained model needs it: it puts [CLS] and [SEP] around a text (BERT) or </s> after it (T5),
+    and knows the tasks of its special tokens. [MASK] and the sentinels, which stand for a gap, include the space before
+    them, because the tokens that fit there begin with one."""
     ids, special = tokenizer.vocabulary, SPECIAL_TOKENS[model]
     tokens = [
         dataclasses.replace(token, lstrip=token.content in ("[MASK]", *SENTINELS)) for token in tokenizer.special_tokens

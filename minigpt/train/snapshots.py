@@ -1,7 +1,7 @@
-"""Never losing a step: everything a training needs to go on, on disk, complete or not there at all.
+"""Snapshots on disk: everything that a training needs to go on. A snapshot is complete, or it is not there.
 
-A snapshot is written into `step-N.tmp`, forced to the disk, and only then renamed to `step-N`. Whatever dies in between
-leaves the one before it.
+A snapshot is written into `step-N.tmp`, forced to the disk, and only then renamed to `step-N`. If the process dies in
+between, the snapshot before it is still there.
 """
 
 import re
@@ -18,10 +18,10 @@ KEPT = 2  # the one just written, and the one before it
 
 
 def save_snapshot(folder: Path, step: int, state: dict) -> None:
-    """Write `folder/step-N`, then forget the earlier ones, all but the newest of them. state: tensors, numbers, texts,
+    """Write `folder/step-N`, then delete all earlier snapshots but the newest. state holds tensors, numbers, texts,
     lists and dicts.
 
-    Raises OSError (a full disk, a folder that cannot be written) with the snapshots of before as they were.
+    Raises OSError (a full disk, a folder that cannot be written); the snapshots before it stay as they were.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"step-{step}.tmp"

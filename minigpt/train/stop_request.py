@@ -1,4 +1,4 @@
-"""Ctrl-C as a question that is answered between two steps, when everything is in order."""
+"""Ctrl-C as a request to stop: it is noted at once, and obeyed between two steps, when everything can be saved."""
 
 import signal
 import threading
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def ctrl_c() -> Iterator[list]:
-    """Inside, Ctrl-C (or SIGTERM) fills the list and interrupts nothing; another one does what it always does.
+    """Inside the with block, Ctrl-C (or SIGTERM) fills the list and interrupts nothing; a second one acts as usual.
 
-    For two seconds others are taken for the same: torchrun passes on what the terminal has sent to all already.
+    Signals within two seconds count as one: torchrun sends to each process again what the terminal sent to all.
     """
     asked = []
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone

@@ -45,8 +45,8 @@ HEADS = {"has_head": "cls.predictions.", "has_pooler": "pooler.", "has_sentence_
 
 
 def heads_of(config, tensors: dict):
-    """The config with those heads that the file has: a bare file, of BertModel, has none of its own. The sentence head
-    reads what the pooler gives: with it a missing pooler is a missing tensor."""
+    """The config with those heads that the file has; a file of a bare BertModel has neither of the two "cls" heads. The
+    sentence head reads the pooler's output, so a file with this head must have the pooler, too."""
     has = {field: any(name.startswith(start) for name in tensors) for field, start in HEADS.items()}
     return replace(config, **has | {"has_pooler": has["has_pooler"] or has["has_sentence_head"]})
 

@@ -11,8 +11,8 @@ Row = tuple[str, str | tuple[str, ...] | None, bool]  # Hugging Face's name, our
 class Family:
     """What translates Hugging Face's names of tensors and of fields of config.json into ours.
 
-    table(config) is the name table. layers names the fields of the config that count the layers of each stack, by what
-    the names of its tensors begin with. layout(config) gives the class that transformers loads such a file with, and
+    table(config) is the name table. layers maps what the tensor names of a stack begin with to the field of the
+    config that counts its layers. layout(config) gives the class that transformers loads such a file with, and
     the prefix that most names in it have. prefix is one that names in a file may have (`bert.`); names that begin with
     one of without_prefix never have it.
     """

@@ -37,7 +37,7 @@ SCALINGS = {"default": (), "linear": ("factor",), "llama3": ("factor", "low_freq
 
 
 def obey_fields(fields: dict) -> dict:
-    """One rope_theta and one rope_scaling from the layouts that files have: rope_theta on the top and the rest in
+    """One rope_theta and one rope_scaling from the layouts that files have: rope_theta on the top level, the rest in
     rope_scaling (transformers 4, which called rope_type "type" at first), or all of it in rope_parameters
     (transformers 5).
 

@@ -56,9 +56,9 @@ def table(config) -> list:
 
 
 def obey_fields(fields: dict) -> dict:
-    """is_gated_act and dense_act_fn, which some files have beside feed_forward_proj, have the last word, as in
-    transformers. Raises ValueError for a combination that feed_forward_proj has no name for, and where null, which
-    transformers takes for false, stands in place of a field that has another default."""
+    """Some files have is_gated_act and dense_act_fn beside feed_forward_proj; these two count, as in transformers.
+    Raises ValueError for a combination that feed_forward_proj has no name for, and for null, which transformers takes
+    for false, in a field that has another default."""
     fields = dict(fields)
     for name in ("scale_decoder_outputs", "is_gated_act", "dense_act_fn"):
         if name in fields and fields[name] is None:
