@@ -2,11 +2,11 @@
 
 
 def shift(logits, labels):
-    # Position t is asked for token t + 1: nothing is known after the last logits, nothing came before the first label.
+    # Position t predicts token t + 1: the last logits have no label, and nothing predicts the first label.
     return logits[:, :-1], labels[:, 1:]
 
 
 def next_token_probabilities(hidden, embedding):
-    last = hidden[:, -1]  # (B, C): the position that has seen the whole text
+    last = hidden[:, -1]  # (B, C): the position that has read the whole text
     logits = last @ embedding.T  # (B, V): the tied head, one score per token
     return logits.softmax(dim=-1)  # each row adds up to 1

@@ -8,7 +8,7 @@ def log_softmax(logits):
 
 
 def cross_entropy(logits, targets, ignore_index):
-    counts = targets != ignore_index  # keep the rows that are asked
+    counts = targets != ignore_index  # keep the rows whose target counts
     logits, targets = logits[counts], targets[counts]
     # In each row, the target selects one log-probability.
     chosen = log_softmax(logits).gather(-1, targets[:, None]).squeeze(-1)

@@ -17,5 +17,5 @@ def windows(n_tokens, window, stride):
 
 
 def exact_perplexity(losses):
-    every = torch.cat(losses)  # forget the windows: one loss per token
+    every = torch.cat(losses)  # all windows in one row: one loss per token
     return every[~every.isnan()].mean().exp()  # divide once, then exp once

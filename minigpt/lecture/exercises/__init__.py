@@ -1,22 +1,24 @@
-"""Checks for the notebooks' exercises: write a function, call `check("its name", function)`, get ✓ or a hint.
+"""Checks for the notebooks' exercises: write a function and call `check("its name", function)`; it prints ✓ or a hint.
 
-An exercise is a right answer, some inputs, and the mistakes people make, each with its hint. A wrong answer is
-compared with every known mistake; the one that gives the same results names what went wrong.
+An exercise is a right answer, some inputs, and the mistakes that people make, each with its hint. A wrong answer is
+compared with every known mistake; the hint of the one that gives the same results is printed.
 """
 
 from collections.abc import Callable
 from importlib import import_module
 
+from . import own_attention
 from .checking import Exercise, find_hint
 
-LESSONS = [import_module(f"{__name__}.lesson_{number:02}") for number in range(1, 12)]
+LESSONS = [import_module(f"{__name__}.lesson_{number:02}") for number in range(1, 14)] + [own_attention]
 EXERCISES: dict[str, Exercise] = {name: exercise for lesson in LESSONS for name, exercise in lesson.EXERCISES.items()}
 
 
 def check(name: str, answer: Callable) -> None:
     """Try an answer on every input of an exercise; print ✓, or ✗ with a hint.
 
-    Raises ValueError for the name of no exercise. A wrong answer raises nothing: a notebook runs on.
+    ValueError for a name that no exercise has, and for an answer that is no function. A wrong answer raises nothing: a
+    notebook runs on.
     """
     if name not in EXERCISES:
         raise ValueError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")

@@ -9,23 +9,28 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+MANY = 64  # numbers of a tensor are not shown where there are more
+
 
 @dataclass(frozen=True)
 class Exercise:
+    """A task, its right answer, the inputs to try, and the known mistakes with their hints."""
+
     task: str
     oracle: Callable
     inputs: list[tuple]
     mistakes: list[tuple[Callable, str]]  # (a wrong answer, the hint that names it)
-    by_hand: tuple[Callable, ...] = ()  # torch's functions for the whole task, which an answer does without
+    by_hand: tuple[Callable, ...] = ()  # torch's functions for the whole task, which an answer must not call
+    cases: tuple[str, ...] = ()  # what each input stands for, where an answer may be right for some of them
 
 
 def find_hint(exercise: Exercise, answer: Callable) -> str | None:
-    """None for a right answer, else what is wrong with it."""
+    """None for a right answer, else a hint at what is wrong. Exceptions of the answer are caught and shown."""
     results = [_result(answer, inputs) for inputs in exercise.inputs]
     expected = [_result(exercise.oracle, inputs) for inputs in exercise.inputs]
     if all(map(_same, results, expected)):
         used = _used(exercise, answer)
-        return used and f"the numbers are right, and torch's own {used} made them. Write it out by hand."
+        return used and f"the numbers are right, and torch's own {used} computed them. Write the formula out by hand."
     if all(result is None or result is ... for result in results):
         return f"nothing came back yet. {exercise.task}"
     for mistake, hint in exercise.mistakes:
@@ -33,8 +38,23 @@ def find_hint(exercise: Exercise, answer: Callable) -> str | None:
             _same(result, _result(mistake, inputs)) for result, inputs in zip(results, exercise.inputs, strict=True)
         ):
             return hint
+    if exercise.cases:
+        return _hint_by_cases(exercise, results, expected)
     wrong = next(i for i, (result, right) in enumerate(zip(results, expected, strict=True)) if not _same(result, right))
     return _difference(results[wrong], expected[wrong]) + f" The input was\n{_named(exercise.inputs[wrong], answer)}"
+
+
+def _hint_by_cases(exercise: Exercise, results: list, expected: list) -> str:
+    """For which cases an answer is right, and what is wrong with the first other one: the mistake that gives the same
+    there, or the difference."""
+    right = [_same(result, wanted) for result, wanted in zip(results, expected, strict=True)]
+    done = [case for case, ok in zip(exercise.cases, right, strict=True) if ok]
+    left = [case for case, ok in zip(exercise.cases, right, strict=True) if not ok]
+    first = right.index(False)
+    mistakes = ((_result(mistake, exercise.inputs[first]), hint) for mistake, hint in exercise.mistakes)
+    hint = next((hint for result, hint in mistakes if _same(result, results[first])), None)
+    hint = hint or _difference(results[first], expected[first])
+    return f"right for {', '.join(done) or 'no case yet'}; wrong for {', '.join(left)}. {left[0]}: {hint}"
 
 
 class _Calls(TorchFunctionMode):
@@ -49,7 +69,7 @@ class _Calls(TorchFunctionMode):
 
 
 def _used(exercise: Exercise, answer: Callable) -> str | None:
-    """The name of the first function called that does the whole task."""
+    """The name of the first called function that does the whole task by itself; None if there is none."""
     with _Calls() as calls:
         for inputs in exercise.inputs:
             _result(answer, inputs)
@@ -57,7 +77,7 @@ def _used(exercise: Exercise, answer: Callable) -> str | None:
 
 
 def _named(inputs: tuple, answer: Callable) -> str:
-    """The inputs, each after the name that the answer gives it."""
+    """The inputs as text, each with the name of the answer's argument."""
     try:
         names = list(inspect.signature(answer).parameters)
     except ValueError:  # some functions written in C have no signature
@@ -68,7 +88,7 @@ def _named(inputs: tuple, answer: Callable) -> str:
 
 
 def _difference(result: Any, right: Any) -> str:
-    """The difference in one sentence, or both values where no sentence says it."""
+    """The difference in one sentence, or both values if no sentence can say it."""
     if isinstance(result, Exception):
         return f"it raised {type(result).__name__}: {result}"
     if isinstance(result, torch.Tensor) and isinstance(right, torch.Tensor):
@@ -76,6 +96,8 @@ def _difference(result: Any, right: Any) -> str:
             return f"the shape is {tuple(result.shape)}, expected {tuple(right.shape)}."
         if result.is_floating_point() != right.is_floating_point():
             return f"the numbers are {result.dtype}, expected {right.dtype}."
+        if right.numel() > MANY:
+            return f"the numbers differ by up to {(result.double() - right.double()).abs().max():.2g}."
     elif type(result) is not type(right):
         return f"the answer is of type {type(result).__name__}, expected {type(right).__name__}."
     return f"expected\n{_shown(right)}\ngot\n{_shown(result)}\n"
@@ -106,6 +128,8 @@ def _same(a: Any, b: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, torch.nn.Module):
         return f"a small {type(value).__name__.strip('_')}"
+    if isinstance(value, torch.Tensor) and value.numel() > MANY:
+        return f"a tensor of shape {tuple(value.shape)}"
     return "\n".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 

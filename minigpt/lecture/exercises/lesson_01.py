@@ -1,4 +1,4 @@
-"""Review GPT: the shift, and logits made probabilities."""
+"""Review GPT: the shift, and probabilities from logits."""
 
 import torch
 
@@ -17,12 +17,12 @@ EXERCISES = {
             (lambda x, y: (x, y), "nothing was shifted: the model is asked to predict the token it is reading."),
             (
                 lambda x, y: (x[:, 1:], y[:, :-1]),
-                "shifted the wrong way round: this pairs each position with the token *before* it, and the past is "
-                "no riddle. Logits lose their last position, labels their first.",
+                "shifted the wrong way round: this pairs each position with the token *before* it, which the model "
+                "has read already. Logits lose their last position, labels their first.",
             ),
             (
                 lambda x, y: (x[:, :-1], y[:, :-1]),
-                "both were cut at the same end, so they still stand side by side unshifted. Labels lose their first.",
+                "both were cut at the same end, so nothing was shifted. Labels lose their first position.",
             ),
         ],
     ),
@@ -35,11 +35,11 @@ EXERCISES = {
             (lambda h, e: h[:, -1] @ e.T, "these are logits: scores that do not add up to 1. Softmax is missing."),
             (
                 lambda h, e: (h[:, -1] @ e.T).softmax(0),
-                "softmax ran over the batch: the *rows* must each add up to 1, so it belongs on the last dimension.",
+                "softmax ran over the batch: each *row* must add up to 1, so take the softmax over the last dimension.",
             ),
             (
                 lambda h, e: (h[:, 0] @ e.T).softmax(-1),
-                "this is the first position, which has seen one token. The last one has seen them all.",
+                "this is the first position, which has read one token. The last position has read all tokens.",
             ),
             (
                 lambda h, e: (h[:, -1] @ e).softmax(-1),

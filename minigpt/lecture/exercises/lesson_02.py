@@ -26,7 +26,7 @@ def _softmax_over_queries(q, k, v, allowed):
 
 
 def _zeros_and_ones_added(q, k, v, allowed):
-    """The lecture's rule, taken at its word."""
+    """The lecture's rule as it is written: the mask is added."""
     return (q @ k.transpose(-2, -1) / q.size(-1) ** 0.5 + allowed).softmax(-1) @ v
 
 
@@ -41,7 +41,7 @@ EXERCISES = {
         [
             (
                 lambda n, m: torch.ones(n, m).bool().tril(m - n - 1),
-                "the diagonal is missing: a token may look at itself. As it stands, the first one has nothing to see.",
+                "the diagonal is missing: a token may look at itself. Without it, the first token may look at nothing.",
             ),
             (
                 lambda n, m: torch.ones(n, m).bool().tril(),
@@ -50,7 +50,7 @@ EXERCISES = {
             ),
             (
                 lambda n, m: ~causal_mask(n, m),
-                "upside down: here True means 'may look'. You marked what is to be hidden.",
+                "True and False are exchanged: True means 'may look'. You marked what is to be hidden.",
             ),
             (
                 lambda n, m: torch.ones(n, m).bool().triu(m - n),
@@ -59,8 +59,8 @@ EXERCISES = {
             ),
             (
                 lambda n, m: torch.ones(n, m).bool().triu(1),
-                "triu(1) is the future of a square matrix: what is to be hidden, while True means 'may look'. The past "
-                "is the lower half, tril.",
+                "triu(1) marks the future, which is to be hidden. True means 'may look', and the past is the lower "
+                "half, tril.",
             ),
             (
                 lambda n, m: torch.ones(n, m).bool().triu(),
@@ -76,12 +76,12 @@ EXERCISES = {
         [
             (
                 lambda q, k, v, m: _weighted(q @ k.transpose(-2, -1), v, m),
-                "the scores were not divided by sqrt(D). Products of D numbers grow with sqrt(D), and the softmax "
-                "turns hard.",
+                "the scores were not divided by sqrt(D). Sums of D products grow with sqrt(D), and the softmax "
+                "then gives almost all weight to one key.",
             ),
             (
                 lambda q, k, v, m: _weighted(q @ k.transpose(-2, -1) / q.size(-1), v, m),
-                "divided by D, where the formula has sqrt(D): the weights come out too even.",
+                "divided by D, where the formula has sqrt(D): the weights are too equal.",
             ),
             (
                 lambda q, k, v, m: explicit_attention(q, k, v),
@@ -89,8 +89,8 @@ EXERCISES = {
             ),
             (
                 _mask_after_softmax,
-                "masked after the softmax: the weights that are left no longer add up to 1, and the hidden keys still "
-                "had their say in the denominator. Fill the scores with -inf before it.",
+                "masked after the softmax: the weights that are left no longer add up to 1, because the hidden keys "
+                "are still in the denominator. Fill the scores with -inf before it.",
             ),
             (
                 lambda q, k, v, m: explicit_attention(q, k, v, mask=~m),
@@ -98,18 +98,18 @@ EXERCISES = {
             ),
             (
                 lambda q, k, v, m: _weighted(q @ k.transpose(-2, -1) / q.size(-1) ** 0.5, v, ~m),
-                "the mask is the wrong way round: the scores to fill are those of ~mask. As it stands, the last query "
-                "has no key to look at, and its row is nan.",
+                "the mask is the wrong way round: the scores to fill are those of ~mask. Now the last query has no key "
+                "to look at, and its row is nan.",
             ),
             (
                 _softmax_over_queries,
-                "the softmax ran over the queries, down the columns. Each *query* shares out a weight of 1 among its "
-                "keys: dim=-1.",
+                "the softmax ran over the queries, down the columns. The weights of each *query* over its keys add "
+                "up to 1: dim=-1.",
             ),
             (
                 _zeros_and_ones_added,
-                "the mask was added as 0 and 1, as the lecture's rule says. A constant in front of a score hides "
-                "nothing: what is not allowed needs -inf.",
+                "the mask was added as 0 and 1, as the lecture's rule says. Adding 0 hides nothing: what is not "
+                "allowed needs -inf.",
             ),
         ],
         by_hand=(F.scaled_dot_product_attention,),

@@ -1,4 +1,4 @@
-"""Cross-entropy: log-softmax, and a mean that ignores."""
+"""Cross-entropy: log-softmax, and a mean without the ignored targets."""
 
 import torch
 import torch.nn.functional as F
@@ -39,12 +39,12 @@ EXERCISES = {
             (
                 _unguarded_log_softmax,
                 "right for small logits, but exp(1000) is inf, and inf / inf is nan. Subtract the largest logit first: "
-                "softmax does not notice.",
+                "softmax stays the same.",
             ),
             (
                 lambda x: x - x.exp().sum(-1, keepdim=True).log(),
-                "right for small logits, but exp(1000) is inf. Subtract the largest logit first: softmax does not "
-                "notice.",
+                "right for small logits, but exp(1000) is inf. Subtract the largest logit first: softmax stays "
+                "the same.",
             ),
             (
                 lambda x: log_softmax(x.flatten()).view_as(x),
@@ -80,8 +80,8 @@ EXERCISES = {
             ),
             (
                 _mean_over_all,
-                "divided by all targets, the ignored ones included. The lecture's 1.8357 is the mean of two numbers, "
-                "not two thirds of it.",
+                "divided by all targets, the ignored ones included. The lecture's 1.8357 is the sum of two losses "
+                "divided by 2, not by 3.",
             ),
             (
                 lambda x, y, i: -log_softmax(x)[range(len(y)), y].mean(),

@@ -1,4 +1,4 @@
-"""Weights: three matrices in one, and where the parameters are."""
+"""Weights: three matrices in one, and the number of parameters."""
 
 import dataclasses
 
@@ -30,8 +30,8 @@ EXERCISES = {
         [
             (
                 lambda w: tuple(w.chunk(3, dim=1)),
-                "split rightly, but not transposed: c_attn is stored as (in, out), nn.Linear wants (out, in). The "
-                "parts are square, so no shape complains.",
+                "split correctly, but not transposed: c_attn is stored as (in, out), nn.Linear wants (out, in). The "
+                "parts are square, so their shape does not show it.",
             ),
             (
                 lambda w: tuple(w.t().unflatten(0, (-1, 3)).unbind(1)),
@@ -68,7 +68,7 @@ EXERCISES = {
         [
             (
                 lambda c: _n_parameters(c) + c.vocab_size * c.n_embd,
-                "the head was counted too. It is tied: the token embedding serves twice and exists once.",
+                "the head was counted too. It is tied: the token embedding is also the head, and counts once.",
             ),
             (_n_without_biases, "all biases are missing: every linear layer has one, and every norm too."),
             (

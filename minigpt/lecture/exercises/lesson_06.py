@@ -76,17 +76,17 @@ EXERCISES = {
         [
             (
                 _without_the_crossing,
-                "the token that crosses p was dropped. It belongs in: without it the others do not reach p, and where "
-                "the likeliest token alone is above p, nothing at all would be left.",
+                "the token that crosses p was dropped. Keep it: without it the others do not reach p, and if the "
+                "likeliest token alone is above p, no token would be left.",
             ),
             (
                 _without_the_crossing_but_one,
-                "the token that crosses p was dropped, except where nothing else was left. It always belongs in: "
-                "without it the others do not reach p.",
+                "the token that crosses p was dropped, except where no other token was left. Always keep it: without "
+                "it the others do not reach p.",
             ),
             (
                 _from_the_unlikely_end,
-                "the sum began at the unlikely end, so the likeliest tokens went. Sort with descending=True.",
+                "the sum began at the unlikely end, so the likeliest tokens were removed. Sort with descending=True.",
             ),
             (
                 _adding_logits,
@@ -104,7 +104,7 @@ EXERCISES = {
             ),
             (
                 lambda x, p: keep_top_p(x, p).softmax(-1),
-                "these are the probabilities that come out of it. New *logits* are asked for.",
+                "these are the probabilities after top-p. The task asks for new *logits*.",
             ),
             (
                 lambda x, p: x.masked_fill(x.softmax(-1) < p, -torch.inf),

@@ -1,4 +1,4 @@
-"""Perplexity: the windows, and the average over what they score."""
+"""Perplexity: the windows, and the average over the tokens that they score."""
 
 import torch
 
@@ -52,8 +52,8 @@ EXERCISES = {
         [
             (
                 _one_window_for_each_start,
-                "there are windows too many: 562 instead of 561 in the lecture's case. Once a window has reached the "
-                "end of the text, the next ones have nothing new; stop there.",
+                "there are too many windows: 562 instead of 561 in the lecture's case. After a window that reaches the "
+                "end of the text, the next ones have no new tokens; stop there.",
             ),
             (
                 _only_full_windows,
@@ -67,8 +67,8 @@ EXERCISES = {
             ),
             (
                 lambda n, window, stride: [window[:3] for window in sliding_windows(n, window, stride)],
-                "the third number is trg_len, how many tokens are new. Asked for is the position of the first one that "
-                "is scored.",
+                "the third number is trg_len, how many tokens are new. The task asks for the position of the first "
+                "token that is scored.",
             ),
             (
                 lambda n, window, stride: [(begin, end, begin + 1) for begin, end, _ in _windows(n, window, stride)],
@@ -80,7 +80,7 @@ EXERCISES = {
                     for w in sliding_windows(n, window, stride)
                     for begin, end in [w[:2]]
                 ],
-                "the first token of a window has no predecessor in it, so nobody predicts it: first is at least "
+                "the first token of a window has no predecessor in it, so nothing predicts it: first is at least "
                 "begin + 1, in the first window, and in every window where windows only touch (stride = window).",
             ),
             (
@@ -122,7 +122,7 @@ EXERCISES = {
             ),
             (
                 lambda losses: torch.cat(losses).nan_to_num(0).mean().exp(),
-                "tokens that were not scored counted as if they had loss 0. They belong in neither the sum nor the "
+                "tokens that were not scored counted as if they had loss 0. Leave them out of the sum and out of the "
                 "divisor.",
             ),
             (

@@ -94,8 +94,8 @@ EXERCISES = {
             ),
             (
                 _across_words,
-                "the words were put in a row, so the end of one and the beginning of the next became neighbours. Pairs "
-                "never reach across words.",
+                "the words were put in a row, so the end of one and the beginning of the next became neighbours. A "
+                "pair is always inside one word.",
             ),
             (
                 lambda words: "".join(_most_frequent_pair(words)),
@@ -118,11 +118,11 @@ EXERCISES = {
             (_merge_once, "only the first occurrence was merged. Go on after it until the end."),
             (
                 _merge_overlapping,
-                "in 5 5 5 the middle one was used twice. A merged token is gone: go on after the pair.",
+                "in 5 5 5 the middle one was used twice. A token can be merged once only: go on after the pair.",
             ),
             (
                 _either_of_the_pair,
-                "each token of the pair was replaced by itself. Both together, side by side, become one new token.",
+                "each token of the pair was replaced alone. Only both together, side by side, become one new token.",
             ),
             (
                 _second_kept,

@@ -103,13 +103,13 @@ EXERCISES = {
             ),
             (
                 _gradients(lambda labels, parts: 1.0),
-                "this is the gradient of the sum; it was never divided by the number of scored tokens. With it, the "
-                "step would grow with the batch.",
+                "this is the gradient of the sum; it was never divided by the number of scored tokens. As it is, "
+                "the step grows with the batch.",
             ),
             (
                 _last_part_alone,
-                "only the last part is in there. Set the gradients to zero once, before the first part, not inside the "
-                "loop: backward adds to what is there.",
+                "these are the gradients of the last part alone. Set them to zero once, before the first part, not "
+                "inside the loop: backward adds to the gradients that are there.",
             ),
             (
                 _gradients(lambda labels, parts: 1 / sum(labels.numel() for _, labels in parts)),
@@ -150,13 +150,12 @@ EXERCISES = {
             ),
             (
                 _behind_warm_up(lambda done, peak, final: peak * (1 + math.cos(math.pi * done)) / 2),
-                "the rate falls to 0 instead of final. Let the cosine weigh the difference: final + (peak - final) * "
-                "...",
+                "the rate falls to 0 instead of final. Only the difference falls: final + (peak - final) * ...",
             ),
             (
                 _behind_warm_up(lambda done, peak, final: final + peak * (1 + math.cos(math.pi * done)) / 2),
-                "after the warm-up the rate is final too high: the cosine goes from peak - final to 0, and final is "
-                "added.",
+                "after the warm-up the rate is too high, by `final`: the cosine goes from peak - final to 0, and final "
+                "is added.",
             ),
             (
                 _behind_warm_up(lambda done, peak, final: final + (peak - final) * math.cos(math.pi * done / 2)),

@@ -75,18 +75,18 @@ EXERCISES = {
         [
             (
                 lambda weights, period: weights.diagonal(-period, -2, -1).mean(dim=-1),
-                "this is how much a query looks at its own earlier self, period places back. The key right *after* "
-                "that is asked for: period - 1 back.",
+                "this is the weight of the same token in the first half, period places back. The task asks for the key "
+                "right *after* that: period - 1 back.",
             ),
             (
                 lambda weights, period: weights.diagonal(-(period - 1), -2, -1).mean(dim=-1),
                 "nearly: the diagonal begins at query period - 1, the last token of the first half, which has no "
-                "earlier self. Leave its first entry out.",
+                "earlier copy. Leave its first entry out.",
             ),
             (
                 lambda weights, period: weights.diagonal(-(period + 1), -2, -1).mean(dim=-1),
-                "this is the key *before* the earlier self. The one after it is period - 1 places back, not "
-                "period + 1.",
+                "this is the key *before* the earlier copy of the query's token. The one after it is period - 1 places "
+                "back, not period + 1.",
             ),
             (
                 lambda weights, period: weights.diagonal(period - 1, -2, -1)[..., 1:].mean(dim=-1),
@@ -99,7 +99,7 @@ EXERCISES = {
             ),
             (
                 lambda weights, period: _induction_score(weights, period).mean(),
-                "this is one number for all heads. Average over the queries only, and keep the heads apart.",
+                "this is one number for all heads. Average over the queries only: each head has its own score.",
             ),
             (
                 lambda weights, period: _induction_score(weights, period) * period,
@@ -126,17 +126,17 @@ EXERCISES = {
             ),
             (
                 _silenced_text,
-                "heads[head] is a text of the batch, (B, H, T, D). All heads of one text were silenced; you want "
+                "heads[head] is a text of the batch, (B, H, T, D). All heads of one text were set to 0; you want "
                 "heads[:, head].",
             ),
             (
                 _interleaved_columns,
-                "every H-th column was silenced. Side by side, a head has D columns in a row: head * D ... "
+                "every H-th column was set to 0. Side by side, a head has D columns in a row: head * D ... "
                 "(head + 1) * D - 1.",
             ),
             (
                 _silenced_row,
-                "rows of the weight were silenced: those are outputs, which all heads write to. A head's inputs are "
+                "rows of the weight were set to 0: those are outputs, which all heads write to. A head's inputs are "
                 "*columns* of a weight (C, H*D).",
             ),
             (

@@ -1,4 +1,4 @@
-"""BERT: what is masked and what is asked, and a vector for a text with pads."""
+"""BERT: what it reads and what it has to predict, and a vector for a text with pads."""
 
 import torch
 
@@ -68,8 +68,8 @@ EXERCISES = {
             ),
             (
                 _asked_what_is_read,
-                "the labels were taken from what BERT reads, so it is asked for [MASK]. They are the tokens that stood "
-                "there before.",
+                "the labels were taken from what BERT reads, so it has to predict [MASK]. They are the tokens that "
+                "stood there before.",
             ),
             (
                 _all_masked,
@@ -93,8 +93,8 @@ EXERCISES = {
         [
             (
                 lambda hidden, attention_mask: hidden.mean(dim=1),
-                "this is the mean over all positions, pads included. A short text in a long batch would get another "
-                "vector than alone.",
+                "this is the mean over all positions, pads included. Then a short text gets one vector in a batch with "
+                "a long text, and another one alone.",
             ),
             (
                 lambda hidden, attention_mask: (hidden * attention_mask[:, :, None]).mean(dim=1),

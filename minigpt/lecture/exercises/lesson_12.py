@@ -46,7 +46,7 @@ def _sentinel_after(row, spans, sentinels, end):
 
 
 def _bucket(distance, n_buckets, max_distance):
-    """Of the encoder: the first half of the buckets for keys before the query, the second for keys after it."""
+    """The encoder's bucket: the first half is for keys before the query, the second half for keys after it."""
     half = n_buckets // 2
     bucket, distance = (half if distance > 0 else 0), abs(distance)
     exact = half // 2
@@ -93,7 +93,7 @@ EXERCISES = {
         [
             (
                 _one_sentinel,
-                "every span has the same sentinel, so nobody knows which one is meant: the first span has the first "
+                "every span has the same sentinel, so nothing tells them apart: the first span has the first "
                 "sentinel, the second the second.",
             ),
             (_without_ends, "source and target lack their end: both end with end, so that the decoder learns to stop."),
@@ -148,7 +148,7 @@ EXERCISES = {
         [
             (
                 lambda target, start: target,
-                "the decoder reads the token that it is asked for: it would copy it. It reads the token *before*: "
+                "the decoder reads the token that it has to predict, and would copy it. It reads the token *before*: "
                 "shift to the right by one, with start in front.",
             ),
             (
@@ -157,8 +157,8 @@ EXERCISES = {
             ),
             (
                 lambda target, start: torch.cat([target[:, 1:], torch.full_like(target[:, :1], start)], dim=1),
-                "this is shifted to the left: position t would read token t + 1 of the target, the answer to a later "
-                "question.",
+                "this is shifted to the left: position t would read token t + 1 of the target, which it has not "
+                "predicted yet.",
             ),
         ],
     ),

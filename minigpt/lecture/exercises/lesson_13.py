@@ -1,4 +1,4 @@
-"""Llama: rotate a head, share keys in a group, keep the prompt's tokens."""
+"""Llama: rotate a head, share keys in a group, and keep the prompt's tokens."""
 
 import torch
 
