@@ -39,7 +39,7 @@ LLAMA3 = dict(
 
 
 def idle(model):
-    """A model none of whose blocks may run."""
+    """The model in eval mode; if one of its blocks runs, the test fails."""
     for name, part in model.named_modules():
         if name.endswith(("blocks.0", "blocks.1")):
             part.register_forward_pre_hook(lambda *_: pytest.fail("work was done"))
@@ -253,7 +253,7 @@ CASES = {
     word_pattern: [(lambda f, w: f(r"\w+"), "has more in it than this tokenizer is sure to read as Hugging Face does")],
 }  # fmt: skip
 
-# Checked by their callers, or shown by their own tests.
+# Their callers check the arguments, or their own tests show what they refuse.
 LEFT_OUT = {
     "MaskedGuesses", "SpanLosses", "cross_attention_cut", "longest_shared_run",
     "Bert", "DecoderBlock", "DecoderBlock.forward", "DecoderOnly.first_texts", "DecoderOnly.read",

@@ -15,13 +15,13 @@ class Card:
         [self.text] = [section for section in sections if section.startswith(name + "\n")]
 
     def said(self, pattern: str) -> float:
-        """The number in the first group of a pattern."""
+        """The number that the pattern's first group matches in the card."""
         found = re.search(pattern, self.text)
         assert found, f"the card does not say {pattern}"
         return float(found[1].replace(",", "").replace("−", "-"))
 
     def check_files(self, folder: Path) -> None:
-        """The files whose sums the card gives are these, and no other file is needed to load the model."""
+        """Assert that the folder's files have the card's SHA-256 sums, and that the model needs no other file."""
         sums = dict(re.findall(r"([0-9a-f]{64})  (\S+)", self.text))
         assert {"model.safetensors", "config.json"} <= set(sums.values())
         for digest, file in sums.items():

@@ -4,7 +4,7 @@ from minigpt.commands.main import main
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr); argparse leaves through SystemExit."""
+    """(exit code, stdout, stderr) of a command; when argparse raises SystemExit, its code is the exit code."""
     try:
         code = main([str(argument) for argument in arguments])
     except SystemExit as error:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test uses the network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# The models here are so small that two threads spend their time waiting for each other; in notebooks and commands, too.
+# The models here are so small that two threads mostly wait for each other. Notebooks and commands inherit the variable.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
@@ -18,11 +18,11 @@ def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the full number of random cases, not a fifth of it")
 
 
-from_workers = {}  # the worst figures that other processes have seen
+from_workers = {}  # the largest differences that other processes have measured
 
 
 def pytest_sessionfinish(session):
-    """A worker hands its worst figures to the process that prints."""
+    """A worker process sends its largest differences to the process that prints them."""
     oracle = sys.modules.get("oracle")
     if oracle and hasattr(session.config, "workeroutput"):
         session.config.workeroutput["worst"] = [
@@ -38,7 +38,7 @@ def pytest_testnodedown(node, error):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """How far ours ever was from the oracles, where they were asked."""
+    """Print the largest differences between our models and the oracles in this run."""
     if from_workers:
         import oracle
 

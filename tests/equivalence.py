@@ -10,7 +10,7 @@ import pytest
 import torch
 from oracle import ATTENTION, DTYPES, check, gradients, padded_batch, pair, relative
 
-# Configurations of each family with --full; a fifth of them otherwise.
+# The number of configurations of each family with --full; without it, a fifth of them.
 N_CONFIGS = {"gpt2": 160, "llama": 100, "bert": 100, "t5": 100}
 
 EACH_ATTENTION = pytest.mark.parametrize("attention", ATTENTION)
@@ -34,14 +34,14 @@ def each_case(metafunc, make, *families):
         ]
         ids = ["-".join(map(short, case)) for case in cases]
         metafunc.parametrize("case", [(make, case) for case in cases], indirect=True, ids=ids, scope="module")
-    if "training" in metafunc.fixturenames:  # (dtype, attention): all of them, or two in which both occur
+    if "training" in metafunc.fixturenames:  # pairs (dtype, attention): all, or two with each value once
         both = list(product(DTYPES, ATTENTION))
         chosen = both if metafunc.config.getoption("--full") else list(zip(DTYPES, ATTENTION, strict=True))
         metafunc.parametrize("training", chosen, ids=["-".join(map(short, pair)) for pair in chosen])
 
 
 class Case:
-    """Both models, a batch with pads and holes, and the two of them measured against each other."""
+    """Our model and Hugging Face's, a batch with pads and holes, and checks that compare the two models."""
 
     def __init__(self, family, seed, dtype, attention, **fixed):
         self.family, self.seed, self.dtype, self.attention = family, seed, dtype, attention
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def generator(self):
-        """A fresh one for each test, which so draws the same alone and among others."""
+        """A new one for each test: a test draws the same numbers, whichever tests run before it."""
         return torch.Generator().manual_seed(10_000 + self.seed)
 
     def check(self, quantity, difference, where=""):
@@ -69,15 +69,15 @@ class Case:
         both = gradients(self.ours, self.theirs)
         largest = max(theirs.abs().max() for _, theirs in both.values())
         for name, (mine, theirs) in both.items():
-            if name.endswith("key.bias") and self.family != "llama":  # which turns it by the position
-                # Added to every score of a query, softmax ignores it: what is there is rounding, on both sides.
+            if name.endswith("key.bias") and self.family != "llama":  # Llama rotates it with the key
+                # The bias adds one number to all scores of a query, and softmax ignores that: its gradient is rounding.
                 self.check("gradient of the key biases", mine.abs().max() / largest, f" ({name})")
             else:
                 self.check(quantity, (mine - theirs).abs().max() / largest, f" ({name})")
 
 
 def in_pieces(read, cache, tokens, mask, cuts):
-    """read(tokens, mask, cache) of pieces that end at the cuts and at the last token, put together again."""
+    """Call read(tokens, mask, cache) on pieces that end at the cuts and at the last token; join what it returns."""
     ends = sorted({cache.length, *cuts, tokens.size(1)})
     pieces = [read(tokens[:, a:b], mask[:, :b], cache) for a, b in pairwise(ends)]
     assert cache.length == tokens.size(1)
@@ -85,7 +85,7 @@ def in_pieces(read, cache, tokens, mask, cuts):
 
 
 def every_chunking(n, generator):
-    """Lists of cuts of n tokens: each split in two, random chunks, one token after another."""
+    """Lists of cuts of n tokens: every cut into two parts, random chunks, and single tokens."""
     chunks = torch.randint(1, n, (2, 5), generator=generator).tolist()
     return [[cut] for cut in range(1, n)] + chunks + [list(range(1, n))]
 
@@ -106,7 +106,7 @@ def adamw_steps(case, n_steps, losses):
 class Errors:
     """Errors in half precision, ours and Hugging Face's, against float64 with the same rounded weights.
 
-    Single errors are luck, so their root mean square is compared, over all numbers of several configurations.
+    A single error depends on chance, so the root mean square over all numbers of several configurations is compared.
     """
 
     def __init__(self):
@@ -118,7 +118,7 @@ class Errors:
             sums[side] += (((values.double() - exact) / unit) ** 2).sum().item()
 
     def add_gradients(self, ours, theirs, exact):
-        """Of models whose losses have been differentiated."""
+        """Add the errors of the gradients of two models against the exact one; backward() has run on their losses."""
         expected = {name: gradient for name, (_, gradient) in gradients(ours, exact).items()}
         largest = max(gradient.abs().max() for gradient in expected.values())
         for name, (mine, other) in gradients(ours, theirs).items():

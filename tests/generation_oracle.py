@@ -1,14 +1,14 @@
-"""transformers.generate as the oracle of our decoding: random prompts and settings, and how often it is asked."""
+"""transformers.generate gives the right answers for our decoding: random prompts and settings, and how many cases."""
 
 import random
 
 import torch
 
-# Cases with --full; a fifth of them otherwise. A case is one call of transformers.generate and one or two of ours
-# (with the cache and without), equal token for token.
+# The number of cases with --full; without it, a fifth. A case is one call of transformers.generate and one or two of
+# ours (with the cache and without), equal token for token.
 N_GREEDY, N_SETTINGS, N_BEAMS = 200, 500, 360
 
-# Each draws a value that makes a difference.
+# Each function draws a value that changes texts.
 PROCESSORS = {
     "repetition_penalty": lambda rng: rng.choice([0.7, 1.1, 1.3, 2.0, 10.0]),
     "no_repeat_ngram_size": lambda rng: rng.randint(1, 4),
@@ -21,7 +21,7 @@ NEED_SAMPLING = {"temperature", "top_k", "top_p", "min_p"}
 
 
 def each_case(metafunc, argument: str, n: int) -> None:
-    """Parametrise a test, one that asks for the argument, with the numbers of its cases."""
+    """Parametrise a test that has this argument with the numbers 0 ... n - 1 of its cases, a fifth without --full."""
     if argument in metafunc.fixturenames:
         metafunc.parametrize(argument, range(n if metafunc.config.getoption("--full") else n // 5))
 
@@ -32,7 +32,7 @@ def random_prompts(config, seed, n, longest=10):
 
 
 def random_settings(case: int) -> dict:
-    """Of four cases one has a processor alone, each in turn; one both that go with greedy decoding; two any of them."""
+    """Of four cases, one has one processor (each in turn), one the two that work without sampling, two any of them."""
     rng = random.Random(case)
     names = list(PROCESSORS)
     if case % 4 == 0:
@@ -48,13 +48,13 @@ def random_settings(case: int) -> dict:
 
 
 def by_hugging_face(theirs, prompts, max_new_tokens, stop=(), **settings) -> list[list[int]]:
-    """transformers.generate on a padded batch; its answers without their pads, up to the first stop token. Those of a
-    T5 begin with its start token."""
+    """The answers of transformers.generate on a padded batch, without pads, up to the first stop token. The answers of
+    a T5 begin with its start token."""
     longest = max(map(len, prompts))
     tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     if settings.get("do_sample"):
-        settings = {"top_k": 0} | settings  # their default is 50
+        settings = {"top_k": 0} | settings  # transformers' default is 50
     theirs.generation_config.eos_token_id = list(stop) or None
     out = theirs.generate(
         tokens, attention_mask=mask, max_new_tokens=max_new_tokens, pad_token_id=0, **{"do_sample": False} | settings

@@ -1,4 +1,4 @@
-"""Bugs from public projects, and typical ones, each to be switched on here, and the table of what catches them:
+"""Bugs from public projects, and typical ones. Each can be switched on; this prints which check catches it:
 
     python tests/mutants.py
 
@@ -72,7 +72,7 @@ def switched_on(mutant: Mutant):
 
 
 def exchanged(one: str, other: str) -> str:
-    """The code of a name table in which two of Hugging Face's names have changed places."""
+    """Code for a name table in which two of Hugging Face's names have changed places."""
     places = f'theirs.replace({one!r}, "?").replace({other!r}, {one!r}).replace("?", {other!r})'
     return f"[({places}, ours, transpose) for theirs, ours, transpose in NAME_TABLE]"
 
@@ -175,7 +175,7 @@ MUTANTS = [
         "attention",
         "self.keys_values(x if source is None else source) if keys_values is None",
         "(self.keys_values(x if source is None else source)[0], self.keys_values(x)[1]) if keys_values is None",
-        "invisible in self attention",
+        "in self attention both sources are the same",
     ),
     Mutant(
         "keys used as values",
@@ -204,7 +204,7 @@ MUTANTS = [
         "kv_cache",
         "values.narrow(2, cache.length, n_new).copy_(v)",
         "values.narrow(2, cache.length, n_new).copy_(k)",
-        "copy and paste",
+        "a copied line in which one name was not changed",
     ),
     Mutant(
         "rows selected for the keys only",
@@ -319,7 +319,7 @@ MUTANTS = [
         "fast.switch",
         "return _ON.get()",
         "return True",
-        "a plain way that is never taken is never tested",
+        "the code without fast ways is then never tested",
     ),
     # --- loss.py
     Mutant(
@@ -512,7 +512,7 @@ MUTANTS = [
         "std=std",
         "Radford et al. 2019, section 2.3, overlooked",
     ),
-    # --- pretrained.py
+    # --- checkpoints/: translation of names
     Mutant(
         "missing transpose of the square c_proj",
         "checkpoints.names.gpt2",
@@ -534,7 +534,7 @@ MUTANTS = [
         "tensors[in_front + theirs] = (tensor.t() if transpose and 'c_proj' not in theirs else tensor)",
         "the way back forgotten",
     ),
-    # --- processors.py
+    # --- generation/processors.py
     Mutant(
         "a penalty that favours negative logits",
         "generation.processors",
@@ -568,21 +568,21 @@ MUTANTS = [
         "generation.processors",
         'return logits / number("temperature", temperature, least=1e-30)',
         'return logits * number("temperature", temperature, least=1e-30)',
-        "beta for T",
+        "a factor where the formula divides: the inverse temperature of physics",
     ),
     Mutant(
         "top-p may keep nothing",
         "generation.processors",
         "unlikely[..., -1] = False",
         "pass",
-        "a small p empties the row, and sampling fails or draws token 0",
+        "with a small p no token is left, and sampling fails or draws token 0",
     ),
     Mutant(
         "top-p counted from the wrong end",
         "generation.processors",
         "cumsum(dim=-1) <= 1 - p",
         "cumsum(dim=-1) <= p",
-        "the share that goes taken for the share that stays",
+        "the share that is removed taken for the share that stays",
     ),
     Mutant(
         "top-p leaves the crossing token out",
@@ -614,7 +614,7 @@ MUTANTS = [
         '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n',
         "the nucleus counts probability that top-k takes away",
     ),
-    # --- generation.py
+    # --- generation/processors.py, generation/settings.py
     Mutant(
         "temperature after top-p",
         "generation.processors",
@@ -680,7 +680,7 @@ MUTANTS = [
         "stop_tokens = frozenset() if self.stop_tokens is None else",
         "the model writes on after the end",
     ),
-    # --- decoding.py
+    # --- generation/, language_model.py
     Mutant(
         "padded on the right",
         "language_model",
@@ -707,7 +707,7 @@ MUTANTS = [
         "generation.stopping",
         "if newest in self.stop_tokens:",
         "if False:",
-        "end of text is written and written over",
+        "the model writes end of text and goes on after it",
     ),
     Mutant(
         "the cache of a row that has stopped",
@@ -758,7 +758,7 @@ MUTANTS = [
         "language_model",
         "*(pad + end for pad, end in zip(pads, ends, strict=True))",
         "*ends",
-        "capacity from the shortest row's point of view",
+        "the capacity is computed from the shortest row",
     ),
     Mutant(
         "one place too many in the cache",
@@ -772,7 +772,7 @@ MUTANTS = [
         "generation.loop",
         "by_the_model.gather(1, unread)",
         "processed.log_softmax(dim=-1).gather(1, unread)",
-        "Hugging Face's scores for its logits: with top-k of 1 everything is certain",
+        "Hugging Face's scores taken for its logits: with top-k of 1 every probability is 1",
     ),
     Mutant(
         "the context's end called the asked length",
@@ -781,7 +781,7 @@ MUTANTS = [
         'return "length" if',
         "a text cut short by the context looks complete",
     ),
-    # --- one_token.py
+    # --- fast/one_token.py
     Mutant(
         "the newest token's position is the one before",
         "fast.one_token",
@@ -810,7 +810,7 @@ MUTANTS = [
         "v, mask=mask)",
         "the default scale is right for most models",
     ),
-    # --- one_token.py on several threads; cuda_graph.py
+    # --- fast/: one row on several threads, cuda_graph.py
     Mutant(
         "the first thread's part only",
         "fast.one_row_products",
@@ -823,16 +823,16 @@ MUTANTS = [
         "fast.cuda_graph",
         "may_look[:, n:] = False",
         "may_look[:, n:] = True",
-        "keys of 0 take their share of every softmax",
+        "keys of 0 get a part of every softmax",
     ),
     Mutant(
         "the newest token out of its own sight",
         "fast.cuda_graph",
         "may_look[:, :n] = True if real is None else real.bool()",
         "may_look[:, : n - 1] = True if real is None else real.bool()[:, : n - 1]",
-        "a mask for the cache as it was before the step",
+        "the mask is that of the cache before the step",
     ),
-    # --- beam_search.py
+    # --- generation/beams.py
     Mutant(
         "a length that counts the prompt",
         "generation.beams",
@@ -859,7 +859,7 @@ MUTANTS = [
         "generation.beams",
         "reason is not None and rank < num_beams:",
         "reason is not None:",
-        "backup candidates are there to go on with, not to end",
+        "candidates after the first num_beams may go on, and may not end a text",
     ),
     Mutant(
         "too few candidates",
@@ -873,7 +873,7 @@ MUTANTS = [
         "generation.beams",
         "past.select([parent for parent, _ in going_on])",
         "past.select(sorted(parent for parent, _ in going_on))",
-        "each beam continues another one's memory",
+        "each beam goes on with the keys and values of another one",
     ),
     Mutant(
         "the beams' texts are not reordered",
@@ -887,28 +887,28 @@ MUTANTS = [
         "generation.beams",
         "going_on.append((parent, Beam(tokens_so_far, history, score)))",
         "going_on.append((parent, Beam(tokens_so_far, history, log_probability)))",
-        "the last token decides: greedy with more work",
+        "only the last token's probability counts",
     ),
     Mutant(
         '"never" is true',
         "generation.beams",
         "if early_stopping is True or",
         "if early_stopping or",
-        "a string where a bool is expected",
+        "a string that is not empty counts as True",
     ),
     Mutant(
         "stop when something ended",
         "generation.beams",
         "if len(finished) == num_beams and running:",
         "if finished and running:",
-        "num_beams finished texts are asked for, not one",
+        "the search needs num_beams finished texts, not one",
     ),
     Mutant(
         "always the longest hope",
         "generation.beams",
         'if early_stopping == "never" and length_penalty > 0',
         "if length_penalty > 0",
-        'what holds for "never" taken for the default',
+        'the rule of "never" used as the default',
     ),
     Mutant(
         "never the longest hope",
@@ -936,9 +936,9 @@ MUTANTS = [
         "generation.beams",
         "by_the_model[parents, tokens]",
         "processed[parents, tokens]",
-        "the score for the probability",
+        "the score is taken for the probability",
     ),
-    # --- speculation.py
+    # --- generation/drafts.py
     Mutant(
         "a wrong guess is kept",
         "generation.drafts",
@@ -951,7 +951,7 @@ MUTANTS = [
         "generation.drafts",
         "for token in greedy[: n_right + 1]:",
         "for token in greedy[: max(n_right, 1)]:",
-        "right, and slower: the token after an accepted draft costs nothing",
+        "texts are right and slower: a pass also gives the token after an accepted draft",
     ),
     Mutant(
         "rejected guesses stay in the cache",
@@ -993,9 +993,9 @@ MUTANTS = [
         "generation.drafts",
         "for start in range(len(text) - n - 1, -1, -1):",
         "for start in range(len(text) - n):",
-        "what was said long ago instead of lately",
+        "the draft copies the first place where the ending occurred, not the last",
     ),
-    # --- perplexity.py
+    # --- perplexity/
     Mutant(
         "the overlap is scored twice",
         "perplexity.windows",
@@ -1029,14 +1029,14 @@ MUTANTS = [
         "perplexity.scores",
         "weights = np.array([window.n_new - 1 for window in self.windows])",
         "weights = np.array([window.n_new for window in self.windows])",
-        "a repaired documentation is not the published number any more",
+        "with its loop corrected, the documentation's number is not the published one",
     ),
     Mutant(
         "the lecture's windows weighted by their tokens",
         "perplexity.scores",
         "return _exp(np.mean(self._window_means()))",
         "return _exp(self.total / self.n_scored)",
-        "the exact number passed off as 25.1880's",
+        "the exact number where the lecture's 25.1880 is asked for",
     ),
     Mutant(
         "a mean of perplexities",
@@ -1050,7 +1050,7 @@ MUTANTS = [
         "perplexity.scores",
         'return _exp(self.whole_total / integer("n_words", n_words, 1))',
         'return _exp(self.total / (self.n_scored + 0 * integer("n_words", n_words, 1)))',
-        "per token, and called per word",
+        "a number per token that is called per word",
     ),
     Mutant(
         "nats called bits",
@@ -1087,7 +1087,7 @@ MUTANTS = [
         "    if True:\n        for batch in",
         "model.eval() forgotten",
     ),
-    # --- train.py
+    # --- train/
     Mutant(
         "resumed in another order of memory",
         "train.loop",
@@ -1100,7 +1100,7 @@ MUTANTS = [
         "train.optimizer",
         '{"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0}',
         '{"params": [p for p in parameters if p.dim() < 2], "weight_decay": weight_decay}',
-        "AdamW(model.parameters())",
+        "AdamW(model.parameters()) decays all of them",
     ),
     Mutant(
         "warm-up starts at zero",
@@ -1179,13 +1179,13 @@ MUTANTS = [
         'parameters["lr"] = c.learning_rate',
         "a schedule that is computed, logged and not used",
     ),
-    # --- data.py, attention.py, gpt2.py: packed documents, batches that follow from the step
+    # --- data/, positions.py, train/: packed documents, batches that follow from the step
     Mutant(
         "the end of text opens the next document",
         "data.batches",
         "return ends.cumsum(dim=1) - ends.long()",
         "return ends.cumsum(dim=1)",
-        "a document that never learns to end",
+        "the model never learns to end a document",
     ),
     Mutant(
         "batches of the seed alone",
@@ -1215,7 +1215,7 @@ MUTANTS = [
         'temporary = folder / f"step-{step}"',
         "torch.save into the file that counts",
     ),
-    # --- tokenizer.py
+    # --- tokenizer/bpe.py
     Mutant(
         "merges from left to right",
         "tokenizer.bpe",
@@ -1250,7 +1250,7 @@ MUTANTS = [
         "checkpoints.names.gpt2",
         '"num_hidden_layers": "n_layer",',
         "",
-        "a config.json in the common words falls back to 12 layers",
+        "for a config.json with the common names the default of 12 layers is used",
     ),
     Mutant(
         "a head rounded more coarsely is another head",
@@ -1264,7 +1264,7 @@ MUTANTS = [
         "checkpoints.translate",
         "    if not same(tensor, other):\n",
         "    if False:\n",
-        "the head that was trained is thrown away without a word",
+        "the trained head is dropped without an error",
     ),
     # --- tokenizer/
     Mutant(
@@ -1385,7 +1385,7 @@ MUTANTS = [
         "train.baselines",
         "p *= discount * followers[h] / total[h]",
         "p[:] = discount * followers[h] / total[h] / vocab_size",
-        "interpolation forgotten: what shorter histories know is thrown away",
+        "interpolation forgotten: the counts of shorter histories are not used",
     ),
     Mutant(
         "[CLS] counts as a place of the text",
@@ -1860,7 +1860,7 @@ MUTANTS = [
         "positions",
         "distance = key_positions[None, :] - query_positions[:, None]",
         "distance = query_positions[:, None] - key_positions[None, :]",
-        "the sign of a relative position is a matter of taste, and here it is not",
+        "the sign of a relative position can be defined in two ways; T5's table is for one of them",
     ),
     Mutant(
         "the same largest distance for every T5",
@@ -1958,7 +1958,7 @@ MUTANTS = [
         "models.t5",
         "if self.config.scale_decoder_outputs:",
         "if self.lm_head is None:",
-        "what was one question before transformers 5 is two today",
+        "one field before transformers 5, two fields since",
     ),
     Mutant(
         "by default scaled where the head is its own",
@@ -2000,7 +2000,7 @@ MUTANTS = [
         "models.t5",
         'width = width * c.d_kv if name.endswith(".query") else width',
         "pass",
-        "the scale of the scores is in the initialisation of the queries, where nobody looks for it",
+        "the scale of the scores is in the initialisation of the queries, where it is easily overlooked",
     ),
     # --- their losses
     Mutant(
@@ -2029,7 +2029,7 @@ MUTANTS = [
         "loss",
         "    inputs[:, 0] = start_token_id\n",
         "",
-        "roll without the start token: the decoder is told its end",
+        "roll without the start token: the decoder begins with the last label",
     ),
     Mutant(
         "-100 is read",
@@ -2051,7 +2051,7 @@ MUTANTS = [
         "language_model",
         "        if self.source is not None:\n            self.source.select(rows)\n",
         "",
-        "rows leave the cache, and beams are made of one row: the other text is forgotten",
+        "rows leave the cache and one row becomes several beams, but the source stays as it was",
     ),
     Mutant(
         "the source of a row that has stopped",
@@ -2121,7 +2121,7 @@ MUTANTS = [
         "language_model",
         'if not hasattr(model, "start"):',
         "if False:",
-        "an AttributeError from deep inside instead of a sentence",
+        "an AttributeError from inside the model instead of a sentence",
     ),
     Mutant(
         "half precision is compared",
@@ -2171,7 +2171,7 @@ MUTANTS = [
         "checkpoints.translate",
         "state[name] = laid_out(part) if name in matrices else part.contiguous()",
         "state[name] = part.contiguous() * (not name.endswith('key.bias'))",
-        "what changes nothing in GPT-2 does in Llama: the bias is turned with its key, so it is another for each key",
+        "a key bias changes nothing in GPT-2. In Llama it does: it is turned with its key, so each key has another",
     ),
     Mutant(
         "Llama's norms exchanged",
@@ -2332,7 +2332,7 @@ MUTANTS = [
         "checkpoints.names.t5",
         "[row for row in NAME_TABLE if",
         f"[row for row in {exchanged('EncDecAttention.q', 'EncDecAttention.k')} if",
-        "one letter each",
+        "their names differ in one letter",
     ),
     Mutant(
         "T5's tables of the bias exchanged",
@@ -2341,7 +2341,7 @@ MUTANTS = [
         "[row for row in "
         + exchanged("encoder.block.0.layer.0.SelfAttention.rel", "decoder.block.0.layer.0.SelfAttention.rel")
         + " if",
-        "two tensors of one shape and one name, but for its first word",
+        "two tensors of one shape, whose names differ in the first word only",
     ),
     Mutant(
         "the depth of T5's decoder from the encoder's",
@@ -2369,7 +2369,7 @@ MUTANTS = [
         "checkpoints.names.t5",
         "replace(config, tie_word_embeddings=False)",
         "replace(config, tie_word_embeddings=False, scale_decoder_outputs=False)",
-        "one question for both, as before transformers 5",
+        "one field for both, as before transformers 5",
     ),
     Mutant(
         "dense_act_fn overlooked",
@@ -2405,7 +2405,7 @@ MUTANTS = [
         "data.corruption",
         "labels[row, chosen] = tokens[row, chosen]",
         "labels[row] = tokens[row]",
-        "the loss counts tokens that the model has read: it copies, and the loss looks splendid",
+        "the loss counts tokens that the model has read: it copies, and the loss is very small",
     ),
     Mutant(
         "the label is what is read",
@@ -2458,18 +2458,18 @@ MUTANTS = [
         "train.objectives",
         "F.pad(F.pad(rows, (1, 0), value=self.begin_id), (0, 1), value=self.end_id)",
         "F.pad(rows, (0, 2), value=self.end_id)",
-        "trained without the frame that every use of the model has",
+        "trained without [CLS] and [SEP], which every later text has",
     ),
 ]
 
-# Changes that no test can see, because they change nothing.
+# Changes that no test can notice, because no result changes.
 EQUIVALENT = [
     Mutant(
         "no key bias",
         "checkpoints.translate",
         "state[name] = laid_out(part) if name in matrices else part.contiguous()",
         "state[name] = part.contiguous() * (not name.endswith('key.bias') or hasattr(config, 'rope_theta'))",
-        "q · b is the same for every key of a query, and softmax does not see a constant (Llama turns b with the key)",
+        "q · b is the same for every key of a query: softmax is not changed by a constant (Llama turns b with the key)",
     ),
     Mutant(
         "a constant added to every score",

@@ -1,4 +1,5 @@
-"""The oracle: random models of four families, the same weights once in Hugging Face's implementation and once in ours.
+"""The oracle, which gives the right answers: random models of four families, with the same weights in Hugging Face's
+implementation and in ours.
 
 Every parameter is drawn at random. Fresh Hugging Face weights prove little: biases are 0, norms 1 and 0, and the
 standard deviation of 0.02 hides the difference between two kinds of GELU.
@@ -26,7 +27,7 @@ DTYPES = [torch.float64, torch.float32]
 HALF = [torch.bfloat16, torch.float16]
 ATTENTION = ["explicit", "sdpa"]
 
-# The largest difference that rounding explains, in (float64, float32): several times the worst ever seen.
+# Bars: the largest difference that a test accepts as rounding, (float64, float32): several times the worst ever seen.
 # Logits, hidden states and outputs are measured relative to the largest, gradients relative to the largest gradient
 # anywhere in the model; attention weights, losses and parameters as they are.
 BARS = {
@@ -68,7 +69,7 @@ worst: dict[tuple[str, torch.dtype, str], float] = {}
 
 
 def check(quantity: str, difference, dtype: torch.dtype, attention: str, where: str = "", family: str = "gpt2") -> None:
-    """Remember the difference, and fail when it is beyond its bar (or nan)."""
+    """Remember the difference. AssertionError if it is larger than its bar, or nan."""
     difference = difference.item() if isinstance(difference, torch.Tensor) else difference
     bars = None if dtype in HALF else BARS.get(f"{family}: {quantity}", BARS.get(quantity))
     bar = HALF_BAR if bars is None else bars[DTYPES.index(dtype)]
@@ -124,7 +125,7 @@ def random_config(seed: int, **fixed) -> GPT2Config:
 
 
 def random_llama_config(seed: int, **fixed) -> LlamaConfig:
-    """Of three, two have several groups of query heads: there `repeat` is not `repeat_interleave`."""
+    """In two of three, several key heads serve several query heads each: there `repeat` is not `repeat_interleave`."""
     rng = random.Random(seed)
     n_head, n_key_head = rng.choice([(1, None), (3, None), (2, 1), (4, 2), (4, 2), (6, 2), (6, 3), (4, 2), (6, 3)])
     llama3 = dict(rope_type="llama3", factor=rng.choice([4.0, 8.0]), low_freq_factor=1.0, high_freq_factor=4.0)
@@ -157,7 +158,7 @@ def random_bert_config(seed: int, **fixed) -> BertConfig:
     n_head = rng.choice([1, 2, 3, 4])
     drawn = dict(
         vocab_size=rng.randint(20, 120),
-        # Not 4 wide: with an epsilon of 1e-12, the norm of four nearly equal numbers magnifies their rounding.
+        # The width is never 4: with an epsilon of 1e-12, the norm of four nearly equal numbers magnifies rounding.
         hidden_size=n_head * rng.choice([8, 12, 16]),
         num_hidden_layers=rng.randint(1, 3),
         num_attention_heads=n_head,
@@ -174,7 +175,7 @@ def random_bert_config(seed: int, **fixed) -> BertConfig:
 
 
 def random_t5_config(seed: int, **fixed) -> T5Config:
-    """Every third is like T5 1.0: ReLU, a tied head, mostly scaled; the others are like T5 1.1: gated, another head."""
+    """Every third is like T5 1.0 (ReLU, tied head, mostly scaled), the others like T5 1.1 (gated MLP, untied head)."""
     rng = random.Random(seed)
     first = seed % 3 == 0
     n_layer = rng.randint(1, 3)
@@ -219,21 +220,21 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
 
 
 def hugging_face(config, seed: int, dtype=torch.float64, attention="eager", rounded_to=None) -> torch.nn.Module:
-    """transformers' model of one of our configurations, every parameter random. In float64 no step is float32.
+    """transformers' model of one of our configurations, every parameter random. In float64 no step is in float32.
 
     rounded_to: the parameters are first rounded to this dtype, so that another model has exactly the same.
     """
     family = NAMES[model_type(config)]
     architecture, _ = family.layout(config)
     model_class = getattr(transformers, architecture)
-    fields = json.loads(json.dumps(family.to_fields(config)))  # as a file has them
+    fields = json.loads(json.dumps(family.to_fields(config)))  # as config.json has them
     with without_float32_steps() if dtype == torch.float64 else nullcontext():
         model = model_class(model_class.config_class(**fields, attn_implementation=attention))
         if isinstance(config, T5Config) and not config.tie_word_embeddings:
-            # transformers 5 ties always, until it loads a file with another lm_head.
+            # transformers 5 ties every head, until it loads a file with another lm_head.
             model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.shared.weight))
         model = model.to(dtype)
-        if dtype == torch.float64 and isinstance(config, LlamaConfig):  # whose rates are a buffer, made as float32
+        if dtype == torch.float64 and isinstance(config, LlamaConfig):  # its rates are a float32 buffer
             model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
     randomise(model, seed)
     if rounded_to is not None:

@@ -1,4 +1,4 @@
-"""The quick kill check: some twenty random models and a handful of small facts that no bug of the registry survives.
+"""The quick check: about twenty random models and some small checks; each bug of the registry fails one of them.
 
 Every check imports minigpt inside, so that it sees the package as it is at that moment, with or without a mutant. What
 Hugging Face computes is computed once. Each check names the test of the suite that asserts the same at length.
@@ -25,7 +25,7 @@ BAR = 1e-11  # float64: far above rounding, far below any bug
 @dataclass(frozen=True)
 class Check:
     name: str
-    files: tuple[str, ...]  # the files it is about, with dots for folders: their mutants meet it first
+    files: tuple[str, ...]  # the files it is about, with dots for folders: bugs in these files are tried on it first
     test: str
     run: Callable[[], None]
 
@@ -42,8 +42,8 @@ def check(name: str, files: str, test: str):
 
 
 def find_killer(file: str) -> Check | None:
-    """The first check that goes red; None when all are green. Those about the file come first, and among them those
-    that name it earlier: they take less time to notice."""
+    """The first check that fails, or None. Checks about the file come first, and among them those that name it earlier:
+    they find its bugs faster."""
 
     def distance(check: Check) -> int:
         return check.files.index(file) if file in check.files else 99
@@ -51,7 +51,7 @@ def find_killer(file: str) -> Check | None:
     for candidate in sorted(CHECKS, key=distance):
         try:
             candidate.run()
-        except Exception:  # a mutant may fail in any way; all of them are red
+        except Exception:  # with a bug, any exception may come; each is a failure
             return candidate
     return None
 
@@ -106,7 +106,7 @@ def ours(case: Case, attention: str):
 
 
 def from_hugging_face(tensors: dict, shapes: dict, config) -> dict:
-    """By the package as it is now."""
+    """Parameters by our names, by the package as it is now."""
     names = importlib.import_module("minigpt.checkpoints.names").NAMES["gpt2"]
     return importlib.import_module("minigpt.checkpoints.translate").from_hugging_face(
         dict(tensors), names, shapes, config
@@ -419,7 +419,7 @@ def prompts_of(case: Case) -> list[list[int]]:
 def _():
     generate = importlib.import_module("minigpt").generate
     for number, (case, model, _) in enumerate(itertools.islice(models(), 8)):
-        if number >= 4:  # somebody listens: now single tokens go through the modules as well
+        if number >= 4:  # with a hook, single tokens go through the modules as well
             model.blocks[0].register_forward_hook(lambda *_: None)
         prompts = prompts_of(case)
         answers = generate(model, prompts, 6, stop_tokens=[])
@@ -545,7 +545,7 @@ class Search:
 
 
 def build_searches() -> list[Search]:
-    """Beam search on three models that are sure of themselves, so that texts of different lengths compete."""
+    """Beam search on three models whose likeliest tokens are very likely: texts of different lengths compete."""
     made = []
     for seed in range(3):
         config = random_config(seed, n_positions=24, eos_token_id=None)
@@ -719,7 +719,7 @@ def _():
     "aggregations", "perplexity.scores perplexity.windows", "test_perplexity.py::test_every_aggregation_has_its_formula"
 )
 def _():
-    """A first window of 3 losses and a last one of 1; then windows that only touch."""
+    """A first window of 3 losses and a last one of 1; then windows that do not overlap."""
     perplexity = importlib.import_module("minigpt.perplexity")
     windows = [perplexity.Window(0, 4, 4), perplexity.Window(2, 5, 1)]
     scores = perplexity.Scores(np.array([np.nan, 1.0, 2.0, 3.0, 6.0]), windows)
@@ -748,7 +748,7 @@ def _():
         model.read(tokens[:, :3], past)
         past.truncate(9)
         close(step(tokens[:, -1:], past), expected)
-    weight = torch.arange(600_000.0).view(600, 1000).t()  # large enough to be shared, in the order that can be
+    weight = torch.arange(600_000.0).view(600, 1000).t()  # large enough for two threads, by columns
     threads = torch.get_num_threads
     torch.get_num_threads = lambda: 2
     try:

@@ -1,4 +1,4 @@
-"""The quick kill check of Llama, BERT and T5: nine small models, each built so that a certain mistake shows.
+"""The quick check of Llama, BERT and T5: nine small models, each built so that certain mistakes change its answers.
 
 The models are transformers' own files, and what transformers computes with them is computed once, in float64
 throughout. Every check loads such a file with `load_model`, so that the name tables and config.json are checked, too.
@@ -35,7 +35,7 @@ class Case:
     expected: dict
 
 
-FOLDERS = tempfile.TemporaryDirectory(prefix="minigpt-quick-check-")  # taken away at the end of the run
+FOLDERS = tempfile.TemporaryDirectory(prefix="minigpt-quick-check-")  # deleted at the end of the run
 LLAMA3 = dict(
     rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=32
 )
@@ -170,7 +170,7 @@ def build_berts() -> list[Case]:
 
 @torch.no_grad()
 def build_t5s() -> list[Case]:
-    """Tied and scaled (version 1.0), neither (1.1), and the two crosswise; stacks of different depth; distances beyond
+    """Tied and scaled (version 1.0), neither (1.1), and one of the two; stacks of different depth; distances beyond
     the last bucket; a start token that is no pad."""
     shape = dict(vocab_size=40, dropout_rate=0.2)
     configs = [
@@ -192,7 +192,7 @@ def build_t5s() -> list[Case]:
         ),
     ]  # fmt: skip
     made = []
-    for seed, config in zip([7, 5, 2, 3], configs, strict=True):  # the first two write texts that are not dull
+    for seed, config in zip([7, 5, 2, 3], configs, strict=True):  # with these seeds the first two write varied texts
         theirs, folder = saved(config, seed, sharper=2.5)
         source, source_mask = draw(config, 3, 24, seed=seed), pads(24, (0, 0), (9, 0), (0, 7))
         tokens, mask = draw(config, 3, N, seed=seed + 50), pads(N, (0, 0), (0, 4), (3, 0))
@@ -291,7 +291,7 @@ def _():
 @check("RMSNorm", "layers", "test_families.py::test_norm_and_gated_mlp_are_their_formulas")
 def _():
     layers = importlib.import_module("minigpt.layers")
-    large = torch.full((1, 8), 300.0, dtype=torch.float16)  # whose square is beyond float16
+    large = torch.full((1, 8), 300.0, dtype=torch.float16)  # 300² is too large for float16
     close(layers.RMSNorm(8, 1e-6).half()(large), torch.ones(1, 8), bar=1e-3)
 
 
@@ -365,7 +365,7 @@ def _():
     "test_families.py::test_the_published_sizes",
 )
 def _():
-    """Those of transformers, where both have a field."""
+    """Fields that both have are those of transformers."""
     minigpt = importlib.import_module("minigpt")
     for name in ("BertConfig", "LlamaConfig", "T5Config"):
         config, theirs = getattr(minigpt, name)(), getattr(transformers, name)().to_dict()

@@ -1,8 +1,8 @@
-"""GPT-2 a third time: plain numpy, float64, one token after another, written from the papers alone.
+"""GPT-2, a third implementation: plain numpy, float64, one token after another, written from the papers alone.
 
-There are no batches, masks, pads or reshapes here. A token reads the keys and values that earlier tokens have left
-and leaves its own: the future cannot be looked at because it has not happened yet. The weights are a dictionary by the
-names of the published checkpoint, where a linear layer is x W + b with W of shape (in, out).
+There are no batches, masks, pads or reshapes here. A token reads the keys and values that earlier tokens have stored,
+and stores its own. It cannot read later tokens: they are not computed yet. The weights are a dictionary by the names
+of the published checkpoint, where a linear layer is x W + b with W of shape (in, out).
 
 reference_bert.py, reference_llama.py and reference_t5.py do the same for the other models. What they share is here.
 """
@@ -50,14 +50,14 @@ def rms_norm(x, gain, epsilon):
 
 
 def attend(query, keys, values, n_head, temperature=1.0, biases=None):
-    """Vaswani et al. 2017, equation 1, once for each head; the heads' results are then laid side by side.
+    """Vaswani et al. 2017, equation 1, once for each head; the heads' results are then joined, one after another.
 
     There is one key and one value for each token that the query may look at. When a key is shorter than the query,
     several heads in a row read the same part of it (Ainslie et al. 2023, section 2.2). biases[head], if given, holds a
     number for each key, which is added to its score (Raffel et al. 2020, section 2.1).
     """
     width = len(query) // n_head
-    group = len(query) // len(keys[0])  # so many heads share one key head
+    group = len(query) // len(keys[0])  # the number of heads that share a key head
     heads = []
     for head in range(n_head):
         asks = slice(head * width, (head + 1) * width)

@@ -1,4 +1,4 @@
-"""BERT a third time: plain numpy, float64, one token after another, written from the papers alone.
+"""BERT, a third implementation: plain numpy, float64, one token after another, written from the papers alone.
 
 Every token reads the keys and values of all tokens, so the layers are computed one after another, and in a layer one
 token after another. The weights are a dictionary by the names of the published checkpoint without the prefix `bert.`:

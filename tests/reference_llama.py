@@ -1,6 +1,6 @@
-"""Llama a third time: plain numpy, float64, one token after another, written from the papers alone.
+"""Llama, a third implementation: plain numpy, float64, one token after another, written from the papers alone.
 
-As in reference.py, a token reads the keys and values that earlier tokens have left and leaves its own. The weights
+As in reference.py, a token reads the keys and values that earlier tokens stored, and stores its own. The weights
 are a dictionary by the names of the published checkpoint without the prefix `model.`: embed_tokens.weight,
 layers.0.self_attn.q_proj.weight, norm.weight, lm_head.weight. A linear layer is W x + b with W of shape (out, in).
 """
@@ -76,9 +76,9 @@ def rotary_rates(config):
         case "linear":  # Chen et al. 2023 ("Positional Interpolation"), equation 4
             return rates / scaling["factor"]
         case "llama3":
-            # In no paper: Meta's code for Llama 3.1 (llama-models, apply_scaling). Pairs that turn often enough within
-            # the first training's context stay as they are, those that turn seldom are slowed down by the factor, and
-            # in between the share of the unchanged rate grows linearly with the number of turns.
+            # No paper has this; it is Meta's code for Llama 3.1 (llama-models, apply_scaling). Pairs that turn often
+            # within the first training's context stay as they are; those that turn seldom are slowed by the factor. In
+            # between, the share of the unchanged rate grows linearly with the number of turns.
             turns = scaling["original_max_position_embeddings"] * rates / (2 * math.pi)
             low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
             unchanged = np.clip((turns - low) / (high - low), 0, 1)

@@ -1,4 +1,4 @@
-"""T5 a third time: plain numpy, float64, one token after another, written from the papers alone.
+"""T5, a third implementation: plain numpy, float64, one token after another, written from the papers alone.
 
 Every token of the source reads all of the source, so the layers are computed one after another, and in a layer one
 token after another. A token of the target is given only the keys and values up to its own. The weights are a dictionary
@@ -20,7 +20,7 @@ def t5_logits(weights, config, source, target_inputs):
     n_layer = config.num_layers if config.num_decoder_layers is None else config.num_decoder_layers
     states = stack_states(under(weights, "decoder."), config, n_layer, weights["shared.weight"][target_inputs], read)
     head = weights["shared.weight" if config.tie_word_embeddings else "lm_head.weight"]
-    # In no paper: Mesh TensorFlow scales the states if the head is the embedding matrix. The config.json of
+    # No paper has this: Mesh TensorFlow scales the states if the head is the embedding matrix. The config.json of
     # transformers 5 says so in scale_decoder_outputs; an older one has only tie_word_embeddings.
     scaled = config.tie_word_embeddings if config.scale_decoder_outputs is None else config.scale_decoder_outputs
     return np.array([head @ h * (config.d_model**-0.5 if scaled else 1.0) for h in states])
@@ -52,10 +52,10 @@ def bucket(distance, config, both_ways):
     """The row of the table of biases for a distance, position of the key - position of the query.
 
     Section 2.1: the ranges of the rows grow logarithmically up to the largest distance. The details are only in Mesh
-    TensorFlow's code. Where keys may stand after the query, they have the second half of the table. The first half of
-    the rows for one direction are for one small distance each; the row k after them begins at the distance
-    exact * (largest / exact) ** (k / growing). That is compared in whole numbers, without roots: a rounded logarithm
-    can choose the wrong row at a border.
+    TensorFlow's code. If keys may stand after the query, they have the second half of the table. The first half of the
+    rows for one direction hold one small distance each; row k after them begins at the distance
+    exact * (largest / exact) ** (k / growing). The code compares whole numbers, without roots: a rounded logarithm can
+    choose the wrong row at a border.
     """
     rows, largest = config.relative_attention_num_buckets, config.relative_attention_max_distance
     rows = rows // 2 if both_ways else rows

@@ -63,7 +63,7 @@ def test_padding_mask_refuses(bad, word):
 def case_arguments(case, n_query, n_key):
     generator = torch.Generator().manual_seed(1)
     mask = torch.rand(2, 1, n_query, n_key, generator=generator) < 0.6
-    mask[..., 0] = True  # no empty row here
+    mask[..., 0] = True  # every row has a key to look at
     bias = torch.randn(1, 3, n_query, n_key, generator=generator, dtype=torch.float64)
     return {
         "bidirectional": {},
@@ -131,7 +131,7 @@ def test_weights_are_zero_where_looking_is_not_allowed():
 
 
 def test_masking_and_adding_a_mask_overflow_where_booleans_do_not():
-    """Erratum: fill with the smallest number, then add a padding mask of the smallest number: -inf, and nan."""
+    """Erratum: filling with the smallest number and adding a mask of the smallest number gives -inf, and then nan."""
     scores = torch.zeros(1, 3)
     smallest = torch.finfo(scores.dtype).min
     twice = scores.masked_fill(torch.tensor([[True, True, True]]), smallest) + smallest
@@ -217,7 +217,7 @@ def test_multi_head_attention_refuses():
 @pytest.mark.parametrize("n_query, n_key", [(7, 7), (3, 7), (1, 7)])
 @pytest.mark.parametrize("n_kv_head", [1, 2, 3])
 def test_grouped_key_heads_are_each_used_by_a_run_of_query_heads(attend, case, n_query, n_key, n_kv_head):
-    """Key head j serves the query heads j · group ... j · group + group - 1, by indexing and nothing else."""
+    """Key head j serves the query heads j · group ... j · group + group - 1. The expected values use only indexing."""
     generator = torch.Generator().manual_seed(2)
     n_head = 6
     shapes = [(2, n_head, n_query, 4), (2, n_kv_head, n_key, 4), (2, n_kv_head, n_key, 5)]
@@ -254,7 +254,7 @@ def test_torch_is_asked_for_groups_and_no_key_is_copied(monkeypatch):
 
 
 def own_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0):
-    """As a student writes it: knows nothing of grouped heads."""
+    """Attention as a student writes it, without grouped heads."""
     assert q.shape[:2] == k.shape[:2] == v.shape[:2]
     scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * (q.size(-1) ** -0.5 if scale is None else scale)
     if causal:
@@ -265,7 +265,7 @@ def own_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, dropo
 @pytest.mark.parametrize("attend", [explicit_attention, sdpa_attention, own_attention])
 @pytest.mark.parametrize("n_kv_head", [1, 2, 4])
 def test_a_layer_with_grouped_keys_is_the_layer_with_its_key_rows_repeated(attend, n_kv_head):
-    """Its weights are those of a layer with as many key heads as query heads, the rows of a group's head equal."""
+    """The other layer has as many key heads as query heads; within a group, their weight rows are equal."""
     torch.manual_seed(0)
     grouped = MultiHeadAttention(24, 4, n_kv_head, attend=attend).double()
     full = MultiHeadAttention(24, 4).double()
@@ -358,7 +358,7 @@ def test_cache_appends_advances_selects_truncates_and_refuses():
     for layer in cache.layers:
         keys, values = layer.append(k, v)
         assert torch.equal(keys, k) and torch.equal(values, v)
-        assert cache.length == 0  # no layer moves it, the last one neither
+        assert cache.length == 0  # no layer changes it, not even the last one
     cache.advance(3)
     assert cache.length == 3 and cache.capacity == 4 and cache.batch_size == 2
     with pytest.raises(ValueError, match="3 \\+ 2 tokens exceed its capacity 4"):
@@ -389,12 +389,12 @@ def test_m_is_zero_and_minus_infinity():
     with_one = (scores + torch.ones(5, 5).masked_fill(~past, -torch.inf)).softmax(-1)
     as_ruled = (scores + past.double()).softmax(-1)
     assert (weights - with_zero).abs().max() < 1e-15
-    assert (weights - with_one).abs().max() < 1e-15  # softmax does not see a constant
+    assert (weights - with_one).abs().max() < 1e-15  # a constant does not change softmax
     assert (weights - as_ruled).abs().max() > 0.5
 
 
 def test_a_cache_that_nobody_holds_is_gone_at_once():
-    """No circle keeps it until the garbage collector comes: on a GPU it may be most of the memory."""
+    """No circle of references keeps it until the garbage collector runs: on a GPU it may be most of the memory."""
     gc.disable()
     try:
         cache = KVCache(2, 1, 1, 4, 3)

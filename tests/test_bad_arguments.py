@@ -73,7 +73,7 @@ def small_model(**changes) -> GPT2:
 
 
 class World:
-    """What the calls below are made with. Nothing in it may change, and none of the model's blocks may run."""
+    """The objects that the calls below use. None of them may change, and no block of the model may run."""
 
     def __init__(self):
         self.model = small_model()
@@ -96,7 +96,7 @@ def ids(*rows) -> torch.Tensor:
 
 
 def make_files() -> None:
-    """Into the current folder: a checkpoint, and token files that are none."""
+    """Write into the current folder: a checkpoint, and files named like token files, most of them broken."""
     save_model(small_model(), "model")
     (Path() / "empty.npy").touch()
     Path("junk.npy").write_bytes(b"junk" * 9)
@@ -118,7 +118,7 @@ def given(*fixed, **usual):
 
 
 def of(*arguments, **named):
-    """One call. a_model and the like stand for what the World has."""
+    """One call. Functions like a_model stand for an object of the World."""
     return lambda f, w: f(*(part(w) if inspect.isfunction(part) else part for part in arguments), **named)
 
 
@@ -169,7 +169,7 @@ OF_WEIGHTS = [
     (attending(bias=torch.zeros(3, 4)), r"bias \(3, 4\) does not broadcast to the scores, \(1, 2, 3, 5\)"),
     (attending(bias=torch.zeros(2, 2, 3, 5)), r"bias \(2, 2, 3, 5\)"),
     (attending(bias=torch.zeros(3, 5, device=META)), "bias is on meta, q on cpu"),
-    (attending(bias=bools(3, 5)), "bias.*floating point, got torch.bool"),  # torch's kernel takes it for a mask
+    (attending(bias=bools(3, 5)), "bias.*floating point, got torch.bool"),  # torch's kernel would treat it as a mask
     (attending(bias=torch.zeros(3, 5, dtype=torch.long)), "bias.*floating point, got torch.int64"),
     # torch's causal kernel masks before it scales: at 0 and below, -inf becomes nan.
     *[(attending(scale=bad), f"scale must be positive, got {bad}") for bad in (0.0, -1.0, NAN, INF)],
@@ -249,7 +249,7 @@ CASES = {
     ],
     padding_mask: [
         (of(torch.tensor([[NAN, 1.0]])), "attention_mask.*0 and 1.*nan"),
-        (of(torch.tensor([[-INF, 0.0]])), "attention_mask.*0 and 1.*-inf"),  # a mask made to be added
+        (of(torch.tensor([[-INF, 0.0]])), "attention_mask.*0 and 1.*-inf"),  # a mask that is added to scores
         (of(torch.ones(1, 1, 2, 2)), r"attention_mask.*\(1, 1, 2, 2\)"),
     ],
     attention_weights: OF_WEIGHTS,
@@ -503,7 +503,7 @@ CASES = {
         (continue_(temperature=2.0), "do_sample=True"),
         (continue_(beams=2), "beams", TypeError),
     ],
-    steps: [  # at the call, not when the first step is asked for
+    steps: [  # the error comes at the call, not at the first step
         (continue_(num_beams=2), "num_beams=2 cannot be streamed"),
         (continue_(prompts=[]), "prompts is empty"),
         (draw(seed=[1, 2]), r"seed must be .* one for each prompt, got \[1, 2\]"),
@@ -539,7 +539,7 @@ CASES = {
         (continue_(no_repeat_ngram_size=-1), "no_repeat_ngram_size .*-1"),
         (draw(min_p=1.5), "min_p .*1.5"),
     ],
-    stream: [  # at the call, not when the first token is asked for
+    stream: [  # the error comes at the call, not at the first token
         (of(a_model, [[1]], 3), r"lists of token ids, got \[\[1\]\] as prompt 0"),
         (of(a_model, 5, 3), "lists of token ids, got 5 as prompt 0"),
         (of(a_model, [1], 3, stop_tokens=[10]), "stop_tokens .*10"),
@@ -744,7 +744,7 @@ def test_a_bad_argument_is_named_and_nothing_has_changed(function, call, words, 
 
 
 def test_the_usual_arguments_are_fine():
-    """The calls that the table changes would pass unchanged: what is refused is the change."""
+    """Without their bad argument the calls of the table are accepted: the bad argument is what is refused."""
     world = World()
     for function, call in [
         (attention_weights, attending()),
@@ -785,8 +785,8 @@ def test_the_usual_arguments_are_fine():
         call(function, world)
 
 
-# Public, and not in the table: their own tests show what they refuse, their caller has checked what they are called
-# with, or torch and Python themselves name what is wrong.
+# Public functions that are not in the table: their own tests show what they refuse, their caller has checked the
+# arguments, or the errors of torch and Python already name what is wrong.
 LEFT_OUT = {
     "obey_generation_config",
     "Aggregation",

@@ -10,7 +10,7 @@ from minigpt.train.baselines import kneser_ney_guesses, kneser_ney_nll, primed_l
 
 
 def by_dictionary(tokens, vocab_size, order):
-    """p(word, history) of the same model, as slowly as it is defined."""
+    """p(word, history) of the same model, straight from its definition, and slow."""
     counts = {}
     for n in range(1, order + 1):
         runs = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
@@ -30,7 +30,7 @@ def by_dictionary(tokens, vocab_size, order):
             followers[n, run[:-1]].add(run[-1])
 
     def p(word, history):
-        """After the whole history given; the text's first tokens have a shorter one."""
+        """The probability of a word after the whole history; the text's first tokens have a shorter history."""
         n = len(history) + 1
         shorter = p(word, history[1:]) if history else 1 / vocab_size
         if not total[n, history]:
@@ -64,7 +64,7 @@ def test_its_guess_is_the_likeliest_token(order):
         history = tuple(held_out[max(0, place - order + 1) : place].tolist())
         likelihoods = [p(word, history) for word in range(7)]
         assert likelihoods[guess] == pytest.approx(max(likelihoods), abs=1e-12), place
-    assert len(set(guesses.tolist())) > (order > 1)  # with a history they differ
+    assert len(set(guesses.tolist())) > (order > 1)  # with a history, the guesses differ
 
 
 def test_a_place_outside_the_text_is_refused():
@@ -98,7 +98,7 @@ def test_a_primed_compressor_knows_what_it_has_read():
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
 def test_a_text_may_end_with_what_follows_nothing(order):
-    """The last tokens of a text begin no run: as histories they were never seen, and there is nothing to count."""
+    """Nothing follows the last tokens of the training text: as histories they have no counts."""
     tokens, held_out = np.array([0, 1, 0, 1, 1, 2]), np.array([2, 0])
     p = by_dictionary(tokens.tolist(), 3, order)
     for t, loss in enumerate(kneser_ney_nll(tokens, held_out, 3, order)):

@@ -1,4 +1,4 @@
-"""Beam search: equal to transformers.generate and, on vocabularies of three or four words, to looking at every text."""
+"""Beam search equals transformers.generate and, with vocabularies of three or four words, a search of every text."""
 
 import random
 from itertools import product
@@ -21,7 +21,7 @@ def pytest_generate_tests(metafunc):
 
 
 def sharp_pair(seed, **fixed):
-    """Models that are sure of themselves, so that texts of different lengths compete."""
+    """Models whose likeliest tokens are very likely, so that texts of different lengths compete."""
     ours, theirs = pair(seed, **fixed)
     with torch.no_grad():
         ours.final_norm.weight.mul_(2.5)
@@ -30,7 +30,7 @@ def sharp_pair(seed, **fixed):
 
 
 def stops_for(model, prompts, n) -> list[int]:
-    """Tokens that searches come by: the greedy text's third, and another."""
+    """Stop tokens that searches reach: the third token of the greedy text, and another token."""
     tokens = generate(model, prompts[:1], 6, stop_tokens=[])[0][len(prompts[0]) :]
     return [tokens[2], (tokens[2] + 7) % model.config.vocab_size][:n]
 
@@ -39,7 +39,7 @@ def stops_for(model, prompts, n) -> list[int]:
 
 
 def test_equals_transformers_token_for_token(case):
-    """Every setting twice: a batch of two without processors, and one prompt with them (pads would count as text)."""
+    """Each setting twice: a batch of two without processors, one prompt with them (they would count pads as text)."""
     num_beams, length_penalty, early_stopping, n_stop = SETTINGS[case % len(SETTINGS)]
     ours, theirs = sharp_pair(case, attention=["explicit", "sdpa"][case % 2])
     rng = random.Random(case)
@@ -80,9 +80,9 @@ def test_scores_equal_transformers():
 
 
 def every_text(model, prompt, n, stop, length_penalty, process=lambda logits, texts: logits):
-    """All texts of n more tokens, or fewer where a stop token ends them, by the formula: (score, tokens), best first.
+    """(score, tokens) of all texts of n more tokens, or fewer if a stop token ends them, by the formula; best first.
 
-    A text is read whole, and the probabilities of its tokens are looked up one after another."""
+    The model reads each text as a whole; the log-probabilities of its new tokens are added up."""
     found = []
     for length in range(1, n + 1):
         endings = product(range(model.config.vocab_size), repeat=length)
@@ -183,7 +183,7 @@ def test_a_step_that_was_yielded_stays_as_it_was():
 
 
 def test_when_the_search_is_content():
-    """The three rules, on what each of them has seen: True stops first, "never" last."""
+    """The three values of early_stopping, each by its own rule: True stops first, "never" last."""
     lengths = set()
     for seed in range(20):
         ours, _ = sharp_pair(seed)
@@ -209,7 +209,7 @@ def test_when_the_search_is_content():
 
 @pytest.mark.parametrize("length_penalty", [100.0, 40.0, -40.0, -100.0])
 def test_texts_are_ranked_at_the_largest_penalties_too(length_penalty):
-    """12**40 is no float32."""
+    """12**40 is too large for float32."""
     for seed in range(10):
         ours, _ = sharp_pair(seed)
         stop = set(range(0, ours.config.vocab_size, 5))

@@ -1,5 +1,5 @@
-"""The loader never lies: whatever people have on disk loads, whatever is broken is refused by name, and a save that
-dies leaves the old checkpoint or the new one."""
+"""Every layout that people have on disk loads, a broken file is refused with its name, and a save that is interrupted
+leaves the old checkpoint or the new one."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def same_model(a, b) -> bool:
 
 
 def shard(folder, n=3):
-    """Cut model.safetensors into n files with an index, as large checkpoints come."""
+    """Cut model.safetensors into n files with an index, as large checkpoints are published."""
     tensors = load_file(folder / "model.safetensors")
     names = sorted(tensors)
     shard_of = {name: f"model-{1 + i % n:05}-of-{n:05}.safetensors" for i, name in enumerate(names)}
@@ -83,7 +83,7 @@ def test_pickled_tensors_load(ours, folder, wrap, prefix):
 
 
 class Bomb:
-    """Unpickled carelessly, it makes a file."""
+    """An object that makes a file when an unsafe unpickler reads it."""
 
     def __init__(self, file):
         self.file = str(file)
@@ -288,9 +288,9 @@ def test_single_byte_mutations_never_give_a_wrong_model(ours, folder, full):
             refused += 1
         else:
             assert same_model(loaded, ours), f"byte {position}: {data[position]} -> {mutated[position]}"
-    kilobytes = 1024 if sys.platform == "darwin" else 1  # what the peak is counted in
+    kilobytes = 1024 if sys.platform == "darwin" else 1  # ru_maxrss is in bytes on macOS
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert peak - peak_before < 50_000 * kilobytes, "a mutated header was believed about its size"
+    assert peak - peak_before < 50_000 * kilobytes, "memory was reserved for a size that a mutated header claims"
     assert refused > 0.9 * n_mutations
 
 
@@ -371,7 +371,7 @@ def test_a_save_that_died_after_its_weights_were_in_place_is_finished(ours, fold
     tokenizer = Tokenizer.train(["some text"], 270)
     new = pair(SEED + 1, torch.float32, vocab_size=264)[0]
     save_model(new, new_folder, tokenizer)
-    shutil.copy(new_folder / "model.safetensors", folder)  # the weights are in place, their companions are not yet
+    shutil.copy(new_folder / "model.safetensors", folder)  # the weights are in place, the other files not yet
     for name in ("config.json", "vocab.json", "merges.txt"):
         shutil.copy(new_folder / name, folder / f"{name}.new")
     assert same_model(load_model(folder), new)

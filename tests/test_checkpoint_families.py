@@ -1,5 +1,5 @@
 """Folders of Llama, BERT and T5, as transformers 5 writes them, as version 4 did, and as people have them on disk:
-each loads and gives transformers' numbers, or is refused by name. Saved again, transformers reads them bit for bit."""
+each loads and gives transformers' numbers, or is refused by name. What we save, transformers reads bit for bit."""
 
 import json
 import random
@@ -33,10 +33,10 @@ LLAMA3 = dict(
 
 
 def their_model(folder, architecture, dtype=F64):
-    """As minigpt.compare's oracle, but of the class that the test names."""
+    """transformers' model, as minigpt.compare's oracle loads it, but of the class that the test names."""
     with without_float32_steps() if dtype == F64 else nullcontext():
         model = getattr(transformers, architecture).from_pretrained(folder, dtype=dtype, attn_implementation="eager")
-    for parameter in model.parameters():  # not where the file lies in memory: there a product may round otherwise
+    for parameter in model.parameters():  # a copy: in a memory-mapped file products may round differently
         parameter.data = parameter.data.clone()
     return in_its_dtype(model.eval())
 
@@ -57,7 +57,7 @@ def their_answers(theirs) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def our_answers(ours, architecture) -> dict[str, torch.Tensor]:
-    """By the names that transformers has for the outputs of this class."""
+    """Our answers by the names that transformers gives to the outputs of this class."""
     tokens, source = batch(ours.config.vocab_size)
     if not isinstance(ours, Bert):
         return {"logits": ours(tokens) if isinstance(ours, Llama) else ours(source, tokens)}
@@ -72,7 +72,7 @@ def our_answers(ours, architecture) -> dict[str, torch.Tensor]:
 
 
 def agree(folder, architecture, dtype=F64, where=""):
-    """Load the folder in both, compare every output; both models."""
+    """Load the folder with both packages and compare every output. Returns both models."""
     ours, theirs = load_model(folder, dtype=dtype), their_model(folder, architecture, dtype)
     mine, expected = our_answers(ours, architecture), their_answers(theirs)
     assert mine.keys() == expected.keys()
@@ -110,7 +110,7 @@ def saved_again(ours, theirs, folder):
 
 
 def edit(folder, fields=None, tensors=None):
-    """Change config.json and the tensors of a folder: fields is what to add, or a function; so is tensors."""
+    """Change config.json and the tensors of a folder: fields and tensors are additions, or functions to change them."""
     for file, read, change in [(folder / "config.json", read_fields, fields), (weights(folder), load_file, tensors)]:
         if change is None:
             continue
@@ -131,7 +131,7 @@ def read_fields(file):
 
 
 def as_transformers_4(fields: dict) -> dict:
-    """RoPE in two fields; T5's tie_word_embeddings says whether the head is scaled, too; torch_dtype for dtype."""
+    """RoPE has two fields, tie_word_embeddings also says whether a T5's head is scaled, dtype is torch_dtype."""
     fields = dict(fields, torch_dtype=fields["dtype"], transformers_version="4.40.0")
     del fields["dtype"]
     if rope := fields.pop("rope_parameters", None):
@@ -145,7 +145,7 @@ def as_transformers_4(fields: dict) -> dict:
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """A folder of each family, two layers at least, with everything that files of it can have."""
+    """A folder of each family, with two layers or more, and with every tensor that its files can have."""
     folder = tmp_path_factory.mktemp("originals")
     fixed = {
         "llama": dict(
@@ -166,7 +166,7 @@ def originals(tmp_path_factory):
 
 @pytest.fixture
 def folder_of(originals, tmp_path):
-    """folder_of(family): a copy to do something to."""
+    """folder_of(family): a copy that the test may change."""
     return lambda family: shutil.copytree(originals / family, tmp_path / family, dirs_exist_ok=True)
 
 
@@ -183,7 +183,7 @@ def test_random_folders_load_and_are_saved_again(family, layout, dtype, tmp_path
         if layout == "transformers 4":
             edit(tmp_path / "theirs", as_transformers_4)
             if family == "t5" and config.tie_word_embeddings and not config.scale_decoder_outputs:
-                # Version 4 could only say it so: not tied, with a head that happens to be equal.
+                # In version 4 this was written as a head that is not tied and has equal numbers.
                 edit(tmp_path / "theirs", tensors=lambda t: t | {"lm_head.weight": t["shared.weight"]})
         ours, theirs = agree(tmp_path / "theirs", ARCHITECTURE[family], dtype, f" of seed {seed}")
         saved_again(ours, theirs, tmp_path / "ours")
@@ -247,7 +247,7 @@ def test_heads_for_other_tasks_are_refused_by_name(architecture, words, tmp_path
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "its own head"])
 @pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
 def test_the_head_of_a_t5_is_what_its_file_says(kind, tied, scaled, tmp_path):
-    """transformers 5 says "tied" of every model: only the tensors and scale_decoder_outputs tell."""
+    """transformers 5 writes "tied" for every model: only the tensors and scale_decoder_outputs show the truth."""
     config = RANDOM_CONFIG["t5"](
         5, feed_forward_proj=kind, tie_word_embeddings=tied, scale_decoder_outputs=scaled, d_model=20
     )
@@ -264,7 +264,7 @@ def test_the_head_of_a_t5_is_what_its_file_says(kind, tied, scaled, tmp_path):
 
 
 def test_a_head_of_its_own_that_is_equal_survives_saving(folder_of, tmp_path):
-    """Not tied, as the config says, although no number shows it: what was saved is what is loaded."""
+    """The config says that the head is not tied, and its numbers are equal: it is still not tied after loading."""
     ours = load_model(folder_of("t5"))
     with torch.no_grad():
         ours.lm_head.weight.copy_(ours.token_embedding.weight)
@@ -407,7 +407,7 @@ def plus_one(name, copy_of=None):
 
 
 def biases(*parts):
-    """A bias more for the layers whose names end so."""
+    """Add a bias to every layer whose weight's name ends with one of the parts."""
     return lambda t: t | {n[:-6] + "bias": torch.ones(len(x)) for n, x in t.items() if n.endswith(parts)}
 
 
@@ -518,7 +518,7 @@ def test_what_would_give_other_numbers_is_refused_by_name(family, fields, tensor
 @pytest.mark.parametrize("value", [False, None, 0, {}])
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "t5"])
 def test_a_decoder_that_is_told_to_look_ahead_is_refused(kind, value, tmp_path):
-    """Fields that nobody declares may say false or null, but not this one: transformers then takes the causal mask
+    """An undeclared field may be false or null, but is_causal may not: transformers then takes the causal mask
     away."""
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"model_type": kind, "is_causal": True}))
@@ -541,7 +541,7 @@ UNDECLARED = (
 
 @EACH_FAMILY
 def test_no_value_of_any_field_gives_other_numbers_in_silence(family, folder_of, full):
-    """Every field with every value, or some of them: what both load is compared; ours may refuse more."""
+    """Every field with every value, or some of them: if both load it, the answers are equal. Ours may refuse more."""
     folder = folder_of(family)
     before = read_fields(folder / "config.json")
     edits = [(name, value) for name in dict.fromkeys([*before, *UNDECLARED.split()]) for value in VALUES]

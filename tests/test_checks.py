@@ -1,4 +1,4 @@
-"""One check of integers, one of numbers, everywhere: True is no 1, numpy's and torch's integers are integers."""
+"""All integers go through one check, all numbers through another: True is no 1, numpy's and torch's integers are."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def cache():
 CACHE = dict(n_layer=1, batch_size=1, n_head=1, capacity=1, d_head=1)
 LAYER, BATCH = dict(d_model=4, n_head=2), dict(step=0, tokens=TEXT, batch_size=1, context=4)
 REPEAT = dict(vocab_size=9, length=3, n_rows=1)
-# Every integer that a public function takes: what is called, with the integer as its only argument, and one that fits.
+# Every integer that a public function takes: what is called, with the integer as its only argument, and a good one.
 INTEGERS = {
     **{f"GPT2Config.{name}": (lambda n, name=name: GPT2Config(**SHAPE | {name: n}), 4) for name in
        ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "bos_token_id", "eos_token_id")},
@@ -105,7 +105,7 @@ MAY_BE_NONE = {
 
 
 def test_configs_hold_plain_integers():
-    """So that they can be written to config.json, and compared."""
+    """They can then be written to config.json, and compared."""
     config = GPT2Config(**SHAPE | dict(n_layer=np.int64(1), n_embd=torch.tensor(4)))
     assert config == GPT2Config(**SHAPE) and type(config.n_layer) is type(config.n_embd) is int
     assert type(TrainConfig(steps=np.int64(3)).steps) is int

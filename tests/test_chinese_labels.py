@@ -1,4 +1,4 @@
-"""Chinese in pictures: a font that has the characters where there is one, numbers and one sentence where not."""
+"""Chinese in pictures: with a font that has the characters if there is one, else numbers and one warning."""
 
 import warnings
 from types import SimpleNamespace

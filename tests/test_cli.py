@@ -54,7 +54,7 @@ def test_verify_names_the_layer_of_a_bug(capsys, monkeypatch):
 
 
 def test_verify_knows_rounding_when_it_sees_it(capsys, monkeypatch):
-    """Differences in float32 that float64 does not confirm."""
+    """Differences in float32 that float64 does not confirm are called rounding."""
     monkeypatch.setitem(verify.BARS, torch.float32, dict.fromkeys(verify.BARS[torch.float32], 1e-9))
     code, out, _ = run(capsys, "verify", "--device", "cpu")
     assert code == 1 and "The verdict is rounding" in out
@@ -98,7 +98,7 @@ def test_a_stopped_run_is_resumed_from_the_command_line(capsys, tmp_path, monkey
 
 
 def test_smoke_ends_within_a_minute_and_its_model_is_everybodys(capsys, tmp_path):
-    """The built-in text; the loss falls; generate, perplexity, verify and transformers load what it leaves."""
+    """The built-in text; the loss falls; generate, perplexity, verify and transformers load its folder."""
     start, folder = time.perf_counter(), tmp_path / "smoke"
     assert run(capsys, "train", "--recipe", "smoke", "--out", folder, "--baselines")[0] == 0
     assert time.perf_counter() - start < 60

@@ -176,7 +176,7 @@ HUB = {
 
 @pytest.mark.parametrize("name", HUB)
 def test_a_download_brings_all_that_is_needed(capsys, folders, tmp_path, monkeypatch, name):
-    """The hub is a folder here, with more files in it than anybody wants."""
+    """A folder stands for the hub here; it holds more files than are needed."""
     hub = tmp_path / "hub"
     shutil.copytree(folders[HUB[name]], hub)
     for other in ("tf_model.h5", "flax_model.msgpack", "README.md", "spiece.model", "onnx.onnx"):

@@ -160,7 +160,7 @@ def test_why_a_text_ends_is_said(capsys):
 
 @pytest.mark.parametrize("way", [[], ["--prompt-lookup"], ["--json"]], ids=str)
 def test_a_stop_token_in_the_last_allowed_place_is_the_reason(capsys, monkeypatch, way):
-    """It was called "length" once: the text is as long as was allowed, and it has come to its end."""
+    """The last allowed token is a stop token: the reason is the stop token, not "length"."""
     load = command.load
 
     def ends_early(options):

@@ -211,7 +211,7 @@ def test_loss_by_context_is_the_mean_of_like_contexts():
     scores = Scores(nll, [Window(0, 4, 4), Window(2, 6, 2)])  # contexts 1 2 3, then 2 3
     contexts, losses = perplexity_plots.loss_by_context(scores, n_bins=3)
     assert contexts.tolist() == [1, 2, 3] and losses.tolist() == [4.0, 2.5, 3.0]
-    many = score(pair(8, n_positions=24)[0], list(range(20)) * 30, 24, 6)  # contexts below 18: the first window's
+    many = score(pair(8, n_positions=24)[0], list(range(20)) * 30, 24, 6)  # only the first window has contexts below 18
     assert perplexity_plots.loss_by_context(many, n_bins=24)[0].tolist() == [18, 19, 20, 21, 22, 23]
 
 

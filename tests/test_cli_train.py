@@ -40,7 +40,7 @@ def test_a_twentieth_is_held_out_whatever_the_text_ends_in(name):
     training, held_out = hold_out_tail(text)
     assert training + held_out == text and 0.03 <= len(held_out) / len(text) <= 0.08
     if name == "lines":
-        assert training.endswith("\n")  # from the start of a line, where one is near
+        assert training.endswith("\n")  # the held-out text starts a line, if one is near
 
 
 @pytest.mark.parametrize("n", [*range(2000, 2100, 7), 2345, 9999, 123_456])
@@ -149,7 +149,7 @@ def test_the_end_of_text_is_given_by_name_or_by_id(capsys, tmp_path, given):
     settings = json.loads((tmp_path / "run" / "run.json").read_text())
     assert settings["config"]["end_of_text"] == settings["model"]["eos_token_id"] == tokenizer.eos_id
     tokens = np.load(tmp_path / "run" / "train.npy")
-    assert (tokens == tokenizer.eos_id).sum() > 150  # the texts' own, and the file's
+    assert (tokens == tokenizer.eos_id).sum() > 150  # those in the text, and the one after the file
 
 
 # --- ids that the model has and the tokenizer lacks ------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_the_end_of_text_is_given_by_name_or_by_id(capsys, tmp_path, given):
 
 @pytest.fixture
 def padded(tmp_path):
-    """A model whose vocabulary was rounded up: most of what it likes to choose is no token."""
+    """A model whose vocabulary was rounded up: most of the ids that it would choose are no tokens."""
     tokenizer = Tokenizer.train([SENTENCE * 10], 262)
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=512, n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=None,
@@ -176,7 +176,7 @@ def test_no_id_is_chosen_that_the_tokenizer_cannot_write(capsys, padded, way):
     assert code == 0 and "<|no token" not in out and "50 tokens" in err, err
     model, tokenizer = load_model(padded), load_tokenizer(padded)
     free = generate(model, [tokenizer.encode("Return the")], 50)[0]
-    assert max(free) >= tokenizer.vocab_size and "<|no token" in tokenizer.decode(free)  # it would, and it shows
+    assert max(free) >= tokenizer.vocab_size and "<|no token" in tokenizer.decode(free)  # otherwise it would
 
 
 def test_such_a_model_is_trained_further_and_its_samples_are_text(capsys, tmp_path, padded):

@@ -1,4 +1,4 @@
-"""Masked tokens and spans: the rates of the papers, no leak of the answer, and the same for the same seed and step."""
+"""Masked tokens and spans: the rates of the papers, no leak of the answer, the same rows for one seed and step."""
 
 from itertools import pairwise
 

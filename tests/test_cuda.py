@@ -45,7 +45,7 @@ def kernels(work) -> list[str]:
 
 @torch.no_grad()
 def test_flash_attention_is_what_runs():
-    """In half precision, causal, without a mask: no (T, T) scores anywhere, forwards or with a batch."""
+    """In half precision, causal, without a mask: no kernel computes a softmax of (T, T) scores."""
     model = GPT2(GPT2Config(vocab_size=500, n_layer=1, n_embd=128, n_head=2), "sdpa").cuda().bfloat16().eval()
     names = kernels(lambda: model(torch.zeros(2, 256, dtype=torch.int64, device="cuda")))
     assert any("flash" in name.lower() for name in names), names
@@ -57,7 +57,7 @@ def test_decoding_writes_what_it_writes_on_the_cpu(settings):
     model = pair(5, n_layer=2, n_positions=48)[0]
     prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9]]
     options = {"stop_tokens": list(range(model.config.vocab_size // 8))}
-    if "do_sample" in settings:  # the numbers that are drawn are another device's: only that it runs, and repeats
+    if "do_sample" in settings:  # a GPU draws other numbers: here it need only run, and repeat itself
         model.cuda()
         assert generate(model, prompts, 30, **options, **settings) == generate(
             model, prompts, 30, **options, **settings

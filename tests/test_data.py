@@ -88,7 +88,7 @@ def test_batches_are_rows_of_the_text_and_follow_from_seed_and_step():
     assert (first.diff(dim=1) == 1).all()
     assert first[:, 0].max() > 80 and first.max() <= 99
     assert torch.equal(first, batch_at(0, tokens, 50, 7, seed=3))
-    whole = batch_at(5, tokens, 2, 100)  # the only place there is
+    whole = batch_at(5, tokens, 2, 100)  # the only place where 100 tokens fit
     assert torch.equal(whole, torch.arange(100).repeat(2, 1))
     with pytest.raises(ValueError, match="100 tokens.*context=101"):
         batch_at(0, tokens, 2, 101)
@@ -100,7 +100,7 @@ def test_a_share_of_the_rows_repeats_itself():
     changed = [row for row in range(400) if not torch.equal(mixed[row], plain[row])]
     lengths = [int((mixed[row] == mixed[row, 0]).nonzero()[1]) for row in changed]
     assert 60 < len(changed) < 140 and min(lengths) == 33 // 8 and max(lengths) == 33 // 2 and len(set(lengths)) > 8
-    for row, length in zip(changed, lengths, strict=True):  # at any distance: what repeats is told by the tokens alone
+    for row, length in zip(changed, lengths, strict=True):  # the distances differ: only the tokens repeat
         expected = plain[row].clone()
         expected[length : 2 * length] = expected[:length]
         assert torch.equal(mixed[row], expected)

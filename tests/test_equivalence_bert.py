@@ -18,7 +18,7 @@ class BertCase(Case):
 
     def __init__(self, *arguments, **fixed):
         super().__init__("bert", *arguments[1:], **fixed)
-        self.mask[[1, 3]] = self.mask[[1, 3]].flip(1)  # the rows with pads on the left, the other way round
+        self.mask[[1, 3]] = self.mask[[1, 3]].flip(1)  # rows with pads on the left are turned round
         self.mask[:, 0] = 1  # [CLS]
         self.real = self.mask.bool()
         generator = self.generator
@@ -116,7 +116,7 @@ def test_pads_leave_valid_logits_bit_equal_and_everything_else_counts(case):
 
 @torch.no_grad()
 def test_a_third_implementation_agrees_with_both(case):
-    """A row with pads on the right is, for its real tokens, the row without them. (Positions make a hole different.)"""
+    """Pads on the right do not change the real tokens of a row. (A hole does: it changes positions.)"""
     weights = {name.removeprefix("bert."): tensor.double().numpy() for name, tensor in case.theirs.state_dict().items()}
     for row in (0, 1, 2):
         n = case.mask[row].sum().item()
@@ -173,7 +173,7 @@ def test_half_precision_is_as_exact_as_hugging_faces(dtype, attention, full):
         sentence = [ours.sentence_logits(hidden), *(output.seq_relationship_logits for output in outputs)]
         errors.add("logits", *(each[real] for each in logits), unit=logits[-1].abs().max())
         losses = [masked_loss(logits[0], tokens, reduction="none")[real]]
-        for each in (logits[1].float(), logits[2]):  # the loss of transformers makes half precision float32
+        for each in (logits[1].float(), logits[2]):  # transformers' loss converts half precision to float32
             losses.append(F.cross_entropy(each[real], tokens[real], reduction="none"))
         errors.add("loss of each token", *losses)
         for loss, scores in zip(losses, sentence, strict=True):

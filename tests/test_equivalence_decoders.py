@@ -43,7 +43,7 @@ class DecoderCase(Case):
         )
 
     def cached_logits(self, tokens, cuts, cache=None):
-        """Fed to the model in pieces that end at the cuts and at the last token, the padded rows among them."""
+        """Our logits, read in pieces that end at the cuts and at the last token; padded rows are among them."""
         cache = self.ours.new_cache(*tokens.shape) if cache is None else cache
 
         def read(tokens, mask, cache):
@@ -76,7 +76,7 @@ def test_logits_loss_and_gradients(case):
 
 
 def loss_by_hand(logits, labels, mask):
-    """Every label is scored whose own token and whose predecessor are real."""
+    """A label counts if its own token and the token before it are real."""
     log_probabilities = logits.log_softmax(dim=-1)
     losses = []
     for row in range(labels.size(0)):
@@ -154,18 +154,18 @@ def test_future_and_padded_tokens_leave_valid_logits_bit_equal(case):
     valid = case.real[:, :-1]
     assert torch.equal(before[:, :-1][valid], after[:, :-1][valid]), "a future or padded token changed cached logits"
 
-    # What a cache has forgotten leaves no trace in it.
+    # After truncate, the removed tokens have no effect.
     cache = case.ours.new_cache(*case.tokens.shape)
     case.cached_logits(changed, [t], cache)
     cache.truncate(t)
     again = case.cached_logits(case.tokens, [], cache)
     valid = case.real[:, t:]
-    assert torch.equal(before[:, t:][valid], again[valid]), "a truncated cache remembers"
+    assert torch.equal(before[:, t:][valid], again[valid]), "a truncated cache still uses the removed tokens"
 
 
 @torch.no_grad()
 def test_a_third_implementation_agrees_with_both(case):
-    """A row with pads and holes is, for its real tokens, the row without them."""
+    """Pads and holes do not change the real tokens of a row."""
     logits_of, prefix = REFERENCE[case.family]
     weights = {name.removeprefix(prefix): tensor.double().numpy() for name, tensor in case.theirs.state_dict().items()}
     mine = case.ours(case.tokens, case.mask)
@@ -184,9 +184,9 @@ DROPOUT = {"gpt2": dict(resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3), "llama
 @EACH_FAMILY
 @pytest.mark.parametrize("seed", range(5))
 def test_dropout_with_the_same_seed(seed, family, dtype, attention):
-    # Draw for draw, in the order of Hugging Face: embeddings, attention weights, attention output, MLP output. On the
-    # CPU torch's fused attention has no dropout of its own and falls back to one that draws as F.dropout does; on
-    # CUDA its draws would be others.
+    # Dropout is drawn in Hugging Face's order: embeddings, attention weights, attention output, MLP output. On the
+    # CPU, torch's fused attention has no dropout of its own and uses code that draws as F.dropout does; on CUDA it
+    # would draw other numbers.
     case = DecoderCase(family, seed, dtype, attention, **DROPOUT[family])
     answers = []
     for model in (case.ours, case.theirs):
@@ -215,7 +215,7 @@ def test_200_steps_of_adamw(family, training, full):
                 case.check("200 steps of AdamW: parameters", (parameter - expected[name]).abs().max(), f" ({name})")
 
 
-# Where Llama's angles are large, its sines would be wrong in half precision; of GPT-2 nothing changes with an offset.
+# At large positions, Llama's sines would be wrong if computed in half precision; GPT-2 has no sines.
 WAYS = [(family, way) for family in FAMILIES for way in ("whole", "padded")] + [("llama", "from position 500 on")]
 
 
@@ -242,7 +242,7 @@ def test_half_precision_is_as_exact_as_hugging_faces(family, dtype, attention, w
 
         scored = real[:, 1:] & real[:, :-1]
         losses = [next_token_loss(logits[0], tokens, mask, reduction="none")[scored]]
-        for each in (logits[1].float(), logits[2]):  # the loss of transformers makes half precision float32
+        for each in (logits[1].float(), logits[2]):  # transformers' loss converts half precision to float32
             losses.append(F.cross_entropy(each[:, :-1][scored], tokens[:, 1:][scored], reduction="none"))
         errors.add("loss of each token", *losses)
         for loss in losses:

@@ -147,7 +147,7 @@ def test_future_and_padded_tokens_leave_valid_logits_bit_equal(case):
 
 @torch.no_grad()
 def test_a_third_implementation_agrees_with_both(case):
-    """Pads on one side leave the distances as they are; holes do not, so only the first four rows are compared."""
+    """Pads on one side do not change distances; holes do, so only the first four rows are compared."""
     weights = {name: tensor.double().numpy() for name, tensor in case.theirs.state_dict().items()}
     mine = case.mine(padded=True)
     for row in range(4):
@@ -177,8 +177,8 @@ def test_dropout_with_the_same_seed(seed, dtype, attention):
 def test_200_steps_of_adamw(training, full):
     for seed in range(5 if full else 1):
         case = T5Case("t5", seed, *training)
-        # The matrices as T5 is born: random ones make scores, which nothing scales, so large that training magnifies
-        # every rounding error. The norms stay random.
+        # The matrices have T5's own initialisation. With random ones the scores, which nothing scales, are so large
+        # that training magnifies every rounding error. The norms stay random.
         torch.manual_seed(seed)
         initialize(case.ours)
         theirs = to_hugging_face(case.ours.state_dict(), NAMES["t5"], case.config)

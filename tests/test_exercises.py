@@ -65,7 +65,8 @@ def test_an_answer_that_raises_is_shown_and_does_not_stop_the_notebook(name, cap
         raise RuntimeError("shapes do not fit")
 
     check(name, raising)
-    assert capsys.readouterr().out.startswith(f"✗ {name}: it raised RuntimeError: shapes do not fit")
+    out = capsys.readouterr().out
+    assert out.startswith(f"✗ {name}: ") and "it raised RuntimeError: shapes do not fit" in out
 
 
 def test_an_unknown_mistake_is_described(capsys):
@@ -125,3 +126,18 @@ def test_an_unknown_exercise_is_answered_with_the_known_ones():
         check("shfit", lambda: None)
     with pytest.raises(ValueError, match="needs your function, got 5"):
         check("merge", 5)
+
+
+def test_an_answer_that_is_right_for_some_cases_is_told_which(capsys):
+    def for_bert_and_gpt(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0):
+        scores = q @ k.transpose(-2, -1) / q.size(-1) ** 0.5
+        if causal:
+            scores = scores.masked_fill(~torch.ones(scores.shape[-2:], dtype=torch.bool).tril(), -torch.inf)
+        return scores.softmax(dim=-1) @ v
+
+    check("own_attention", for_bert_and_gpt)
+    check("own_attention", lambda q, k, v, *rest: q)
+    some, none = capsys.readouterr().out.split("✗ own_attention: ")[1:]
+    assert some.startswith("right for BERT (every key), GPT (causal); wrong for a KV cache (2 queries, 5 keys), pads")
+    assert "the *last* Tq positions" in some and "tensor" not in some
+    assert none.startswith("right for no case yet; wrong for BERT") and "the numbers differ by up to" in none

@@ -1,6 +1,6 @@
 """Llama, BERT and T5 by themselves: sizes, initialisation, dropout, positions, losses, gaps, traces.
 
-That their answers are Hugging Face's is the matter of test_equivalence_*.py.
+test_equivalence_*.py compare their answers with Hugging Face's.
 """
 
 import math
@@ -93,7 +93,7 @@ def test_llama_and_bert_are_drawn_from_their_table(model_class, config):
             assert (parameter == 0).all(), name
         elif "norm" in name:
             assert (parameter == 1).all(), name
-        elif parameter.numel() > 500:  # of two token types or sentence classes there are too few to tell
+        elif parameter.numel() > 500:  # smaller ones have too few numbers to estimate it
             assert parameter.std().item() == pytest.approx(0.03, rel=0.15) and parameter.mean().abs() < 0.004, name
     tokens = torch.randint(500, (4, 30), generator=torch.Generator().manual_seed(0))
     loss = F.cross_entropy(model.eval()(tokens).flatten(0, 1), tokens.roll(1, 1).flatten())
@@ -142,7 +142,7 @@ def test_any_function_with_the_signature_of_explicit_attention(family):
     calls = []
 
     def mine(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0):
-        assert k.shape[1] == q.shape[1]  # a function that knows nothing of groups is given as many heads
+        assert k.shape[1] == q.shape[1]  # a function without groups gets as many key heads
         calls.append((mask is not None, causal, bias is not None, scale))
         return explicit_attention(q, k, v, mask, causal, bias, scale, dropout)
 
@@ -247,7 +247,7 @@ def test_norm_and_gated_mlp_are_their_formulas():
     torch.nn.init.normal_(norm.weight)
     assert norm(x).allclose(F.rms_norm(x, (8,), norm.weight, 1e-3), atol=1e-14)
     assert norm(1e-3 * x).abs().max() < 0.2 * norm(x).abs().max()  # eps is inside the root
-    large = torch.full((1, 8), 300.0, dtype=torch.float16)  # whose square is beyond float16
+    large = torch.full((1, 8), 300.0, dtype=torch.float16)  # 300² is too large for float16
     assert RMSNorm(8, 1e-6).half()(large).allclose(torch.ones(1, 8, dtype=torch.float16))
     mlp = GatedMLP(8, 6, F.silu, linear_bias=False).double()
     expected = (F.silu(x @ mlp.gate.weight.T) * (x @ mlp.up.weight.T)) @ mlp.down.weight.T
@@ -278,7 +278,7 @@ def test_t5s_labels_are_shifted_once_and_pads_are_refused():
     expected = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
     assert sequence_loss(logits, labels, pad_token_id=0) == pytest.approx(expected.item())
     padded = labels.masked_fill(labels == -100, 0)
-    assert sequence_loss(logits, padded) == cross_entropy(logits, padded) != expected  # nobody said what a pad is
+    assert sequence_loss(logits, padded) == cross_entropy(logits, padded) != expected  # pads count: no pad_token_id
     with pytest.raises(ValueError, match="labels hold the pad 0 at row 1, column 2, where it would count"):
         sequence_loss(logits, padded, pad_token_id=0)
     with pytest.raises(ValueError, match="write ignore_index=-100 in place of pads"):
@@ -393,7 +393,7 @@ def test_t5_in_float16_is_refused_by_name_wherever_it_comes_from(tmp_path):
 @EACH_FAMILY
 @pytest.mark.parametrize("attention", ["explicit", "sdpa"])
 def test_under_autocast_we_are_as_exact_as_hugging_face(family, attention):
-    """Both against float32, over several models; what is written under autocast ends, too."""
+    """Both are compared with float32, over several models; `generate` also runs under autocast."""
     errors = [0.0, 0.0]
     for seed in range(8):
         ours, theirs = pair(seed, torch.float32, attention, family=family)

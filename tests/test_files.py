@@ -16,7 +16,7 @@ ENGLISH = "Return the number of items in the list.\n" * 30
 def test_a_mark_at_the_start_is_no_text():
     for text in ("", "a", CHINESE, "{}"):
         assert decode_text(b"\xef\xbb\xbf" + text.encode(), "x") == decode_text(text.encode(), "x") == text
-    inside = "a\ufeffb\ufeff"  # elsewhere it is a character like another
+    inside = "a\ufeffb\ufeff"  # inside a text it is an ordinary character
     assert decode_text(inside.encode(), "x") == inside
     assert decode_text(b"\xef\xbb\xbf\xef\xbb\xbfa", "x") == "\ufeffa"
 
@@ -30,7 +30,7 @@ def test_a_mark_at_the_start_is_no_text():
         (b"\xfe\xff" + ENGLISH.encode("utf-16-be"), "UTF-16"),
         (CHINESE.encode("gbk"), "GB18030"),
         (("def f():\n    " + CHINESE).encode("gb18030"), "GB18030"),
-        (CHINESE.encode("gbk")[:-3], "GB18030"),  # a file that was cut
+        (CHINESE.encode("gbk")[:-3], "GB18030"),  # cut inside a character
         ("Größe und Länge, déjà vu".encode("latin-1"), "WINDOWS-1252"),
     ],
 )

@@ -88,7 +88,7 @@ def test_it_is_the_settings_that_make_these_texts():
 
 
 def p_value(counts: torch.Tensor, probabilities: torch.Tensor) -> float:
-    """Pearson's chi-square test; what is expected fewer than five times is counted together."""
+    """Pearson's chi-square test; outcomes that are expected fewer than five times are counted together."""
     expected = probabilities.double() * counts.sum()
     rare = expected < 5
     observed = torch.cat([counts[~rare], counts[rare].sum()[None]]).double()
@@ -101,7 +101,7 @@ def p_value(counts: torch.Tensor, probabilities: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 1.5, "top_k": 6, "top_p": 0.95}, {"min_p": 0.05}], ids=str)
 def test_equal_prompts_in_a_batch_draw_independently_from_the_right_distribution(settings):
-    """Two tokens after each of 3 000 equal prompts: pairs in a row; neighbouring rows, whose seeds differ by one."""
+    """Two tokens after each of 3 000 equal prompts: pairs in a row, and in neighbouring rows (seeds differ by one)."""
     ours, _ = pair(12, vocab_size=8, eos_token_id=None, bos_token_id=None)
     n, prompt = 3000, [1, 5, 2]
     answers = generate(ours, [prompt] * n, 2, do_sample=True, seed=20, **settings)
@@ -203,7 +203,7 @@ def appended(monkeypatch):
 
 
 def forced(texts):
-    """A choice that writes these texts, whatever the logits."""
+    """A function that chooses the tokens of these texts, whatever the logits are."""
     remaining = [iter(text) for text in texts]
     return lambda logits, rows: [next(remaining[row]) for row in rows]
 
@@ -233,7 +233,7 @@ def test_cached_steps_equal_a_full_pass_over_each_row(seed, attention):
 
 @BOTH_WAYS
 def test_the_first_token_of_a_prompt_is_seen_to_the_end(use_cache):
-    """A cache that is never read passes many a greedy test: random weights write on whatever they see."""
+    """The first token changes all later logits. Many greedy tests pass if a cache is never read; this one does not."""
     ours, _ = pair(5)
     a, b = (decode_forced(ours, [[first, 4, 6]], [[2, 7, 9, 9, 3]], use_cache=use_cache) for first in (1, 8))
     assert [step.tokens for step in a] == [step.tokens for step in b]
@@ -272,7 +272,7 @@ def test_rows_that_have_stopped_cost_nothing(use_cache, caches, appended):
 
 @pytest.mark.parametrize("listen", [False, True])
 def test_each_step_reads_one_token_with_the_cache(listen, appended):
-    """Whether or not somebody listens, who makes the tokens go through the modules."""
+    """With a hook and without; with one, single tokens go through the modules."""
     ours, _ = pair(3)
     read = []
     if listen:
@@ -284,7 +284,7 @@ def test_each_step_reads_one_token_with_the_cache(listen, appended):
 @pytest.mark.parametrize("attention", ["explicit", "sdpa"])
 @pytest.mark.parametrize("seed", range(6))
 def test_what_decoding_leaves_in_the_cache_is_what_a_full_pass_leaves(seed, attention, caches):
-    """In float64, and with nobody listening."""
+    """In float64, and without hooks."""
     ours, _ = pair(seed, attention=attention)
     prompts = random_prompts(ours.config, seed, 3)
     texts = [text * 8 + [row] for row, text in enumerate(random_prompts(ours.config, seed + 50, 3, longest=1))]
@@ -429,7 +429,7 @@ def test_details_hold_the_models_own_log_probabilities(settings, use_cache, proc
 def test_the_reason_why_each_row_stopped(num_beams, use_cache):
     """Rows that stop for every reason in one batch. A stop token counts first, then the asked length, then the context.
 
-    The model writes token 0 and nothing else: of all rows the embedding of token 0 is the longest and never varies."""
+    The model writes only token 0: its logit is the number of hidden units, every other logit is 0."""
     ours, _ = pair(3, n_positions=24, tie_word_embeddings=False)
     with torch.no_grad():
         ours.lm_head.weight.zero_()
@@ -525,7 +525,7 @@ def test_a_stream_that_is_left_half_way_leaves_the_model_as_it_was():
 
 
 def test_streamed_text_never_holds_half_a_character(tiny):
-    """At a high temperature bytes come in any order; pieces add up to the decoded text, of whole characters."""
+    """At a high temperature bytes come in any order. Each piece is whole characters; together they are the text."""
     tokenizer = load_tokenizer("tiny")
     prompt = tokenizer.encode("naïve café 你好 🙂")
     for seed in range(5):
@@ -535,7 +535,7 @@ def test_streamed_text_never_holds_half_a_character(tiny):
         text = tokenizer.decode(new)
         pieces = list(tokenizer.decode_stream(stream(tiny, prompt, 40, **settings)))
         assert "".join(pieces) == text and all(pieces)
-    # bytes of whole characters, one token each: a piece is a character and no replacement ever appears
+    # each token is a byte of a whole character: a piece is one character, and U+FFFD never appears
     raw = [tokenizer.encode("a")[0], *(token for token in tokenizer.encode("🙂你é🙂"))]
     pieces = list(tokenizer.decode_stream(iter(raw)))
     assert "".join(pieces) == "a🙂你é🙂" and "\ufffd" not in "".join(pieces)
@@ -606,7 +606,7 @@ BAD_SETTINGS = [
 
 @pytest.mark.parametrize("through", [generate, generate_details, steps, stream])
 def test_bad_settings_are_refused_before_any_work(through):
-    """At the call, not when the first token is asked for: nothing here is iterated over."""
+    """The error comes at the call, not at the first token: this test asks for no token."""
     ours, _ = pair(1)
     ours.blocks[0].register_forward_hook(lambda *_: pytest.fail("work was done"))
     for settings, words in BAD_SETTINGS:
@@ -636,9 +636,9 @@ def test_broken_weights_are_noticed(settings, use_cache, where, value):
 
 
 def test_streams_may_overlap_and_leave_a_model_in_training():
-    """Dropout is off in every pass, and the caller's mode is never touched between two steps."""
+    """Dropout is off in every pass, and between two steps the model is in the caller's mode."""
     ours, _ = pair(2, resid_pdrop=0.5)
-    hook = ours.blocks[0].register_forward_hook(lambda *_: None)  # through the modules, where dropout lives
+    hook = ours.blocks[0].register_forward_hook(lambda *_: None)  # tokens go through the modules, which have dropout
     expected = [list(stream(ours, prompt, 9, stop_tokens=[])) for prompt in ([4, 5], [1, 2, 3])]
     ours.train()
     first, second = (stream(ours, prompt, 9, stop_tokens=[]) for prompt in ([4, 5], [1, 2, 3]))
@@ -700,7 +700,7 @@ def test_suppressed_tokens_are_never_chosen_as_in_transformers(settings):
         assert found == expected and not set(found[0][len(prompt) :]) & set(ids)
         if not settings:
             assert prompt + list(speculate(ours, prompt, 10, stop_tokens=[], suppress_tokens=ids)) == found[0]
-        assert found != generate(ours, [prompt], 10, stop_tokens=[], **own) or seed  # it makes a difference
+        assert found != generate(ours, [prompt], 10, stop_tokens=[], **own) or seed  # without it, the text differs
 
 
 def test_bad_suppressed_tokens_are_refused():

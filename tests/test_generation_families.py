@@ -1,4 +1,4 @@
-"""Llama and T5 write through GPT-2's loop: token for token what transformers.generate writes. Bert does not write."""
+"""Llama and T5 use GPT-2's loop and write what transformers.generate writes, token for token. Bert cannot write."""
 
 import random
 
@@ -27,7 +27,7 @@ def pytest_generate_tests(metafunc):
 
 
 def sharp_pair(family, seed, **fixed):
-    """Models that are sure of themselves, so that texts differ and end at different places."""
+    """Models whose likeliest tokens are very likely, so that texts differ and end at different places."""
     ours, theirs = pair(seed, attention=["explicit", "sdpa"][seed % 2], family=family, **fixed)
     with torch.no_grad():
         (ours.decoder if family == "t5" else ours).final_norm.weight.mul_(2.5)

@@ -1,6 +1,6 @@
 """GPT-2 by itself: its parts against their formulas, initialisation, dropout, and what it refuses.
 
-That its answers are Hugging Face's is the matter of test_equivalence_decoders.py.
+test_equivalence_decoders.py compares its answers with Hugging Face's.
 """
 
 import math
@@ -237,7 +237,7 @@ def test_a_hook_on_the_head_is_heard():
 @pytest.mark.parametrize("attention", ["explicit", "sdpa"])
 @torch.no_grad()
 def test_a_forward_pass_is_one_graph(attention, tied, full):
-    """No break, whatever the inputs: whole, padded, packed, in parts with a cache. --full compiles with inductor."""
+    """torch.compile makes one graph of whole, padded, packed rows, and of parts with a cache. --full uses inductor."""
     torch.manual_seed(0)
     shape = dict(vocab_size=30, n_positions=24, n_embd=16, n_layer=2, n_head=2, tie_word_embeddings=tied)
     model = GPT2(GPT2Config(**shape), attention).double().eval()
@@ -266,7 +266,7 @@ def test_it_can_be_exported(attention):
     for inputs in ({}, {"attention_mask": real}):
         exported = torch.export.export(model, (tokens,), inputs).module()
         assert torch.equal(exported(tokens, **inputs), model(tokens, **inputs))
-    with pytest.raises(ValueError, match="token id"):  # outside of a compiler values are checked as ever
+    with pytest.raises(ValueError, match="token id"):  # without a compiler, values are checked as usual
         model(tokens + 29)
 
 

@@ -35,7 +35,7 @@ def test_the_tiny_model_stays_what_it_is(dtype, tiny, text, record_property):
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_decoding_in_half_precision_follows_its_own_logits(dtype, tiny_tokenizer):
-    """The short way for one token and the model's own modules agree as far as half precision goes."""
+    """Tokens chosen by the step without modules are, up to half precision, the likeliest by the modules' logits."""
     half = load_model("tiny", dtype=dtype, attention="sdpa")
     prompt = tiny_tokenizer.encode("Return the number of items in the list")
     written = generate(half, [prompt], 40, stop_tokens=[])[0]
@@ -47,7 +47,7 @@ def test_decoding_in_half_precision_follows_its_own_logits(dtype, tiny_tokenizer
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_norms_and_softmax_are_float32_inside(dtype):
-    """torch rounds only their results: as if computed in float32 and rounded once. The last bit may fall either way."""
+    """torch computes in float32 and rounds only the result, once. The last bit may be rounded up or down."""
     x = torch.randn(50, 768, generator=torch.Generator().manual_seed(0)).mul(7).to(dtype)
     weight, bias = (torch.randn(768, generator=torch.Generator().manual_seed(n)).to(dtype) for n in (1, 2))
     for found, expected in [
@@ -60,7 +60,7 @@ def test_norms_and_softmax_are_float32_inside(dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF], ids=str)
 def test_matrices_lie_as_they_are_read_fastest(dtype):
-    """Large ones by columns in float32, which threads can share; by rows in half precision. No number changes."""
+    """In float32, large ones lie by columns, which threads can share; in half precision by rows. No number changes."""
     model, exact = load_model("tiny", dtype=dtype), load_model("tiny", dtype=torch.float64)
     orders = set()
     for name, weight in model.named_parameters():

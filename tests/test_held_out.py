@@ -1,4 +1,4 @@
-"""What a BERT and a T5 make of a whole held-out text: the same figures, place by place, from the model itself."""
+"""Losses and guesses of a BERT and a T5 on a held-out text equal those that the model gives place by place."""
 
 import math
 

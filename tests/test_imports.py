@@ -59,12 +59,12 @@ def imports(module: str, sources: dict[str, str]) -> set[str]:
 
 
 def top(module: str) -> str:
-    """The file or folder right under minigpt/ that a file is, or lies in."""
+    """The part of minigpt/ that a file is in: a folder directly under minigpt/, or the file itself."""
     return [*module.split("."), "minigpt"][1]
 
 
 def layer(module: str) -> int:
-    """The number of a file's layer. KeyError for a file that stands in none."""
+    """The number of a file's layer. KeyError for a file that is in no layer."""
     return LAYER_OF[top(module)]
 
 
@@ -80,7 +80,7 @@ def faults(sources: dict[str, str]) -> list[str]:
     while needs:
         leaves = [module for module, names in needs.items() if not names & needs.keys()]
         if not leaves:
-            # What is left needs a circle, or is in one; only the files of a circle are also needed by what is left.
+            # Every file that is left is in a circle, or imports one. Files that no other file imports are in no circle.
             while last := [m for m in needs if not any(m in names for names in needs.values())]:
                 for module in last:
                     del needs[module]
@@ -184,7 +184,7 @@ def test_no_model_imports_another():
     for file in FAMILIES.values():
         others = {f"minigpt.models.{other}" for other in FAMILIES.values() if other != file}
         assert not imports(f"minigpt.models.{file}", sources) & others
-        assert len(sources[f"minigpt.models.{file}"].splitlines()) < 300  # one sitting
+        assert len(sources[f"minigpt.models.{file}"].splitlines()) < 300  # short enough to read at once
 
 
 def test_generating_scoring_tracing_and_training_know_no_model_class():

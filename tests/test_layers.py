@@ -20,7 +20,7 @@ SOURCE_REAL = torch.tensor([[1] * S, [0, 0, 0] + [1] * (S - 3), [1, 1, 0, 1, 0, 
 
 
 def to_add(mask):
-    """True = may look, as the matrix that Hugging Face adds to the scores."""
+    """A mask (True = may look) as the matrix that Hugging Face adds to the scores."""
     return torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, torch.finfo(torch.float64).min)
 
 
@@ -36,11 +36,11 @@ class Layer:
     names: Callable  # {their name: a parameter or its gradient} -> the same by our names
     shape: dict = field(default_factory=dict)  # what MultiHeadAttention is built with, beside d_model and n_head
     arguments: Callable = lambda source: {}  # what it is called with, beside x
-    shared: tuple = ()  # parameters of theirs that reach ours in an argument
+    shared: tuple = ()  # their parameters that ours gets as an argument
 
 
 def by_our_names(query, key, value, output):
-    """Each a weight in nn.Linear's layout and perhaps a bias."""
+    """Four projections by our names: each is a weight in nn.Linear's layout and perhaps a bias."""
     found = {}
     for part, tensors in {"query": query, "key": key, "value": value, "output": output}.items():
         found |= {f"{part}.{kind}": tensor for kind, tensor in zip(("weight", "bias"), tensors, strict=False)}
@@ -57,7 +57,7 @@ def pytorch(run, **arguments):
     return Layer(theirs, lambda x, source: run(theirs, x, source)[0], names, **arguments)
 
 
-def pytorch_bidirectional():  # True = may not look, there
+def pytorch_bidirectional():  # in PyTorch's masks True = may not look
     return pytorch(lambda m, x, _: m(x, x, x, key_padding_mask=REAL == 0), arguments=lambda _: {"mask": PADDING})
 
 
@@ -167,7 +167,7 @@ def test_outputs_and_gradients_equal(build, attention):
     drawn = [torch.randn(3, n, WIDTH, generator=generator, dtype=torch.float64) for n in (N, S, N)]
     x, source, weighting = drawn[0].requires_grad_(), drawn[1].requires_grad_(), drawn[2]
     mine, expected = ours(x, **layer.arguments(source)), layer.run(x, source)
-    # What a pad asks is nobody's business: where it sees nothing, each library answers as it likes.
+    # Pads as queries are not compared: for a query that may look at nothing, each library gives another answer.
     asked = REAL.bool()
     where = f" ({build.__name__})"
     check("one layer: outputs", relative(mine[asked], expected[asked]), torch.float64, attention, where)

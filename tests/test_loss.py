@@ -161,7 +161,7 @@ def test_parts_of_a_batch_add_up_to_the_whole():
     [
         ((2, 4, 5), torch.zeros(2, 3, dtype=torch.long), {}, r"\(2, 3\)"),
         ((4, 5), torch.zeros(4, dtype=torch.long), {}, r"\(B, T, V\)"),
-        ((1, 2, 5), torch.tensor([[9, 1]]), {}, r"target 9 at position \(0, 0\)"),  # nothing predicts it, still wrong
+        ((1, 2, 5), torch.tensor([[9, 1]]), {}, r"target 9 at position \(0, 0\)"),  # nothing predicts it, still refused
         ((1, 2, 5), torch.tensor([[0, 1]]), {"attention_mask": torch.ones(1, 3)}, r"\(1, 3\).*\(1, 2\)"),
         ((1, 2, 5), torch.tensor([[0, 1]]), {"num_items": 0}, "num_items"),
         ((1, 2, 5), torch.tensor([[0, 1]]), {"num_items": 2, "reduction": "sum"}, "num_items"),
@@ -190,7 +190,7 @@ def rows_and_head(n_ignored: int = 2, dtype=torch.float64, seed: int = 5):
     "options", [{}, {"num_items": 5}, {"reduction": "sum"}, {"reduction": "none"}], ids=["mean", "items", "sum", "none"]
 )
 def test_the_lean_loss_is_the_loss(options, chunk_size, n_ignored):
-    """Value, gradients by finite differences, and gradients of cross_entropy after another computation."""
+    """Equal to cross_entropy of the logits: the value, and the gradients of a computation that uses the loss."""
     hidden, weight, targets = rows_and_head(n_ignored)
 
     def lean(hidden, weight):
@@ -235,7 +235,7 @@ def test_only_the_gradient_that_is_wanted(needed):
 
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_the_lean_loss_under_autocast(reduction):
-    """bfloat16 products, a float32 loss, float32 gradients: no further from the truth than torch's own way."""
+    """bfloat16 products, a float32 loss, float32 gradients: at most twice the error of the loss from the logits."""
     truth, found, usual = [], [], []
     for kind, into in [(torch.float64, truth), (torch.float32, found), (torch.float32, usual)]:
         hidden, weight, targets = rows_and_head(dtype=torch.float32)
@@ -263,7 +263,7 @@ def test_the_lean_loss_of_half_precision_is_float32(dtype):
 
 
 def test_half_precision_weights_lose_nothing_between_chunks():
-    """Many chunks, each rounded, add up in float32: as far from the truth as one product, and nothing overflows."""
+    """The gradients of many chunks add up in float32: the error is that of one product, and nothing overflows."""
     generator = torch.Generator().manual_seed(0)
     exact = [torch.randn(2000, 16, generator=generator) * 20, torch.randn(50, 16, generator=generator) / 20]
     targets = torch.randint(50, (2000,), generator=generator)

@@ -14,7 +14,7 @@ tokens = torch.tensor([[1, 2, 3, 1, 2], [3, 4, 5, 6, 7]])
 
 
 class Cooler(GPT2):
-    """Temperature built in: another head."""
+    """A GPT-2 whose head divides by a temperature."""
 
     def logits(self, hidden):
         return super().logits(hidden) / 2
@@ -26,7 +26,7 @@ class Backwards(GPT2):
 
 
 class Bigrams(nn.Module):
-    """Knows one predecessor, has neither hidden states nor a head."""
+    """Its logits depend on one token; it has neither hidden states nor a head."""
 
     def __init__(self, vocab_size):
         super().__init__()
@@ -87,7 +87,7 @@ def test_it_is_the_loss_of_the_logits(make, options, tied):
 
 
 def test_only_a_plain_gpt2_goes_without_logits(monkeypatch):
-    """And it does."""
+    """A plain GPT2 does; changed models need their logits."""
     without = []
     original = loss_without_logits.linear_cross_entropy
     monkeypatch.setattr(

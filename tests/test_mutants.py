@@ -1,4 +1,4 @@
-"""The proof has power: every bug of the registry turns the quick kill check red; the code as it is leaves it green."""
+"""The tests notice bugs: with each bug of the registry the quick check fails, and without them it passes."""
 
 import pytest
 from mutants import EQUIVALENT, MUTANTS, switched_on
@@ -15,7 +15,7 @@ def test_a_mutant_is_killed(mutant):
     with switched_on(mutant):
         killer = find_killer(mutant.file)
     assert killer is not None, f"{mutant.name} survived"
-    assert mutant.file in killer.files, f"{mutant.name} was caught far from home, by {killer.name}"
+    assert mutant.file in killer.files, f"{mutant.name} was caught by {killer.name}, which is not about this file"
 
 
 @pytest.mark.parametrize("mutant", EQUIVALENT, ids=lambda mutant: mutant.name)

@@ -6,24 +6,16 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
+from printed import assert_same_text
 
 from minigpt.lecture.exercises import EXERCISES
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9]*.ipynb"))
-NUMBER = re.compile(r"[-−]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
 def printed(cell) -> str:
     return "".join(output.get("text", "") for output in cell.get("outputs", []) if output.output_type == "stream")
-
-
-def assert_same_text(saved: str, now: str) -> None:
-    """The same words, and numbers that agree up to rounding (differences of the order of 1e-3 and less are noise)."""
-    assert NUMBER.sub("#", saved) == NUMBER.sub("#", now)
-    for a, b in zip(NUMBER.findall(saved), NUMBER.findall(now), strict=True):
-        a, b = float(a.replace("−", "-")), float(b.replace("−", "-"))
-        assert abs(a - b) <= 2e-3 * max(1.0, abs(a)), f"saved {a}, now {b}"
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)

@@ -1,4 +1,4 @@
-"""The flat decoding step: the model's own answers, and only for a model that is what gpt2.py says."""
+"""The flat decoding step gives the model's own answers. It is used only for a GPT2 that nobody has changed."""
 
 from types import SimpleNamespace
 
@@ -55,7 +55,7 @@ def test_it_is_the_models_step(seed, attention, dtype):
         "plain": lambda: gpt2_step(ours, 1),
         "copied head": lambda: gpt2_step(ours, 1000),
         "split": lambda: in_two_parts(lambda: gpt2_step(ours, 1000)),
-        "fixed": lambda: recorded_step(ours, 1),  # unrecorded on the CPU: the same step on the same fixed shapes
+        "fixed": lambda: recorded_step(ours, 1),  # on the CPU it is not recorded; the shapes are the same
     }
     for make in steps.values():
         step = make()
@@ -143,7 +143,7 @@ def test_an_exchanged_attention_function_is_used():
 
 
 def test_a_large_matrix_is_shared_by_the_threads(monkeypatch):
-    """In as many parts as there are threads, or fewer where the inputs cannot be divided; only if it lies that way."""
+    """In as many parts as there are threads, or fewer if the inputs cannot be divided; only if it lies by columns."""
     asked = []
     bmm = torch.bmm
     monkeypatch.setattr(torch, "bmm", lambda a, b: asked.append(tuple(b.shape)) or bmm(a, b))
@@ -182,7 +182,7 @@ def test_decoding_with_a_cache_of_fixed_shape(settings, monkeypatch):
 
 
 def test_what_may_become_a_graph(monkeypatch):
-    """A plain model on CUDA; not one whose attention may do anything at all."""
+    """A plain model on CUDA may; under autocast, or with a reader's own attention function, it may not."""
     model = plain()
     assert not can_be_recorded(model)
     monkeypatch.setattr(GPT2, "device", SimpleNamespace(type="cuda"))
@@ -244,7 +244,7 @@ def test_a_class_that_is_patched_on_the_way_counts(monkeypatch):
 @pytest.mark.parametrize("exchange", ["in place", "data", "parameter", "load_state_dict"])
 @torch.no_grad()
 def test_weights_that_change_on_the_way_count(exchange):
-    """Forty steps: the first of them copies the head, and the copy is out of date when the weights are."""
+    """Forty steps: the first of them copies the head. When the weights change, the copy is out of date."""
     model, as_it_was = (pair(3, n_layer=1, n_embd=16, n_head=2, tie_word_embeddings=True)[0] for _ in range(2))
     new = stream(model, [1, 2], 40, stop_tokens=[])
     text = [1, 2, next(new), next(new), next(new)]
@@ -264,7 +264,7 @@ def test_weights_that_change_on_the_way_count(exchange):
 
 
 def test_switched_off_everything_is_computed_by_the_modules(monkeypatch, tiny_folder):
-    """Generation, scoring, training and loading inside the switch: the same answers, every one by the plain way."""
+    """Without the fast ways, generation, scoring, training and loading use the modules and give the same answers."""
     model = plain()
     prompts = [[1, 2, 3], [4], [5, 6]]
     settings = [{}, {"do_sample": True, "seed": 3}, {"num_beams": 3}, {"use_cache": False}]

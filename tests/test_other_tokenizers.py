@@ -42,7 +42,7 @@ SIGNS = [
     "e\u0301",
 ]
 AS_WRITTEN = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BEGIN, "eos_token": END}
-AS_WRITTEN["clean_up_tokenization_spaces"] = True  # Llama 3's file says so, and nothing comes of it
+AS_WRITTEN["clean_up_tokenization_spaces"] = True  # Llama 3's file says so; it has no effect
 
 
 def some_texts(names, n, seed=1):
@@ -74,7 +74,7 @@ def llama3(pattern=LLAMA3):
 
 
 def smollm2():
-    """Its vocabulary lacks the bytes that its texts did not have; its folder names GPT2Tokenizer."""
+    """Its vocabulary lacks the bytes that its training texts did not have; its folder names GPT2Tokenizer."""
     theirs = tokenizers.Tokenizer(models.BPE())
     digits = pre_tokenizers.Digits(individual_digits=True)
     theirs.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(False)])
@@ -169,7 +169,7 @@ def test_llama_3(config, made, tmp_path, full):
 
 
 def test_smollm2(made, tmp_path, full):
-    """The file counts: transformers 5 takes GPT2Tokenizer, which passes over Digits; see `files._words`."""
+    """tokenizer.json is obeyed. transformers 5 uses GPT2Tokenizer, which ignores Digits; see `files._words`."""
     theirs = made(smollm2)
     names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
     config = names | {"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": False}
@@ -211,7 +211,7 @@ def test_digits_and_letters_of_every_unicode_version(made, full):
 
 
 def test_what_a_word_is_where_a_token_is_a_word_of_its_own(full):
-    """single_word: a letter, digit, mark or underscore of Unicode 16 beside the name, and it is no token."""
+    """single_word: beside a letter, digit, mark or underscore of Unicode 16, the name is not read as the token."""
     theirs = tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
     theirs.add_tokens([AddedToken("<new>", single_word=True, normalized=False)])
     token = SpecialToken("<new>", single_word=True)
@@ -293,7 +293,7 @@ def test_what_is_not_by_hand_is_refused_by_name_or_read_by_the_library(change, w
         tmp_path, "llama", None, AS_WRITTEN | {"tokenizer_class": "LlamaTokenizer"}
     )  # the same to transformers
     assert_as_hugging_face(folder, ["a 12"])
-    write_folder(tmp_path, "gpt2", None, {"tokenizer_class": "GPT2Tokenizer"})  # which would pass over all of this
+    write_folder(tmp_path, "gpt2", None, {"tokenizer_class": "GPT2Tokenizer"})  # which would ignore all of this
     for load in (Tokenizer.load, read_any):
         with pytest.raises(
             ValueError, match="pre_tokenizer is|normalizer is|byte_fallback is|use_regex is|ignore_merges"
@@ -305,7 +305,7 @@ def test_llama_3_in_the_name_of_gpt2_is_refused(made, tmp_path):
     folder = write_folder(tmp_path, "llama", made(llama3), AS_WRITTEN | {"tokenizer_class": "GPT2Tokenizer"})
     theirs = transformers.AutoTokenizer.from_pretrained(folder)
     text = "it'll xylophone (the) \n\n b"
-    assert theirs(text)["input_ids"] != made(llama3).encode(text).ids  # why
+    assert theirs(text)["input_ids"] != made(llama3).encode(text).ids  # the reason for the error below
     with pytest.raises(ValueError, match="ignore_merges is True, and GPT-2's BPE has none"):
         read_any(folder)
     fields = json.loads(made(llama3).to_str())
@@ -376,7 +376,7 @@ def test_t5(config, made, tmp_path, full):
 
 
 def test_llama_2(made, tmp_path, full):
-    """The file counts. transformers 5 takes LlamaTokenizer, which passes over its normalizer: a text that begins with a
+    """tokenizer.json is obeyed. transformers 5 uses LlamaTokenizer, without its normalizer: a text that begins with a
     space then loses a ▁, which sentencepiece and the model have."""
     theirs = made(llama2)
     config = {"tokenizer_class": "LlamaTokenizer", "legacy": False, "add_bos_token": True, "add_eos_token": False}

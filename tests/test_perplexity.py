@@ -217,7 +217,7 @@ def test_wikitext_in_less_time_than_the_lectures_loop(wikitext, tiny_folder, tin
         assert measured == pytest.approx(expected, rel=1e-5)
     ratio = sorted(ratios)[len(ratios) // 2]
     print(f"our time / the lecture's loop's: {ratio:.2f}")
-    if full:  # a clock is no judge of a second's work on a busy machine
+    if full:  # on a busy machine a time of one second says little
         assert ratio <= 0.75
 
 
@@ -272,7 +272,7 @@ def test_units():
 
 
 def test_a_page_without_blanks_is_one_word_of_infinite_perplexity():
-    """Chinese text, split at blanks: exp(720) is beyond float64, and no reason to fail."""
+    """Chinese text without blanks counts as one word: exp(720) is too large for float64; it is inf, and no error."""
     page = Scores(np.array([math.nan, *[3.0] * 240]), [Window(0, 241, 241)])
     assert page.word_perplexity(1) == math.inf
     assert page.word_perplexity(2) == pytest.approx(math.exp(360))

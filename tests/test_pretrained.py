@@ -227,7 +227,7 @@ def test_the_tokenizer_of_a_name_needs_no_weights(tmp_path, tiny_tokenizer, monk
 
 
 def test_a_name_is_the_model_of_that_name_wherever_one_stands(tmp_path, monkeypatch, tiny):
-    """A folder ./tiny in the working directory is asked for as ./tiny."""
+    """A folder tiny in the working directory must be named as ./tiny."""
     ours, _ = pair(1, torch.float32)
     save_model(ours, tmp_path / "tiny")
     monkeypatch.chdir(tmp_path)
@@ -254,7 +254,7 @@ def rename_config(folder, *names, **added):
 @pytest.mark.parametrize("names", [*([name] for name in ALIASES), list(ALIASES)], ids=str)
 @torch.no_grad()
 def test_the_other_names_of_a_field_are_obeyed(tmp_path, names):
-    """Six heads or twelve leave no trace in the shapes: a name that is passed over is a wrong model."""
+    """Six heads and twelve give the same shapes: if a name is ignored, a wrong model loads without an error."""
     config = random_config(5, n_embd=24, n_head=6, n_layer=2, n_positions=20)
     hugging_face(config, 5).save_pretrained(tmp_path)
     rename_config(tmp_path, *names)
@@ -295,7 +295,7 @@ def test_a_field_that_cannot_be_obeyed_is_refused_by_name(folder, name, value):
     edit_config(folder, **{name: value})
     with pytest.raises(CheckpointError, match=f"config.json: {name} is .*, which this GPT2Config cannot obey"):
         load_model(folder)
-    edit_config(folder, **{name: None})  # nothing is said
+    edit_config(folder, **{name: None})  # null says nothing
     load_model(folder)
 
 
@@ -349,7 +349,7 @@ def test_a_model_type_that_is_no_name_is_refused(folder, kind):
 
 @pytest.mark.parametrize("name", ["../mine", "/tmp/mine", "sub", "notes.md", ""])
 def test_a_header_cannot_name_other_files_to_be_deleted(folder, name):
-    """What a save has left to do is done when a model is loaded: it must not touch what no save has written."""
+    """Loading finishes an interrupted save. It must not delete files that no save has written."""
     mine = folder.parent / "mine"
     mine.write_text("mine")
     (folder / "config.json.new").write_bytes(b"{}")

@@ -40,7 +40,7 @@ def by_transformers(logits, texts, settings):
 
 
 def random_rows(seed, n_tokens=12, vocab_size=50):
-    """Logits of three rows with ties, some of them out already, and the texts before them."""
+    """Logits of three rows with ties, some of them -inf already, and the texts before them."""
     generator = torch.Generator().manual_seed(seed)
     logits = (8 * torch.randn(3, vocab_size, generator=generator)).round() / 2
     logits[0, ::7] = -torch.inf

@@ -1,4 +1,4 @@
-"""What holds for every input, tried on inputs that hypothesis makes up: always the same ones, ten times as many with
+"""Facts that hold for every input, tried on inputs that hypothesis makes: the same in each run, ten times as many with
 --full."""
 
 import math
@@ -29,7 +29,7 @@ from minigpt.loss import cross_entropy, log_softmax, next_token_loss
 from minigpt.perplexity import Scores, sliding_windows
 from minigpt.tokenizer.bpe import END_OF_TEXT, WORDS
 
-# Derandomised: a red test stays red, here and everywhere. What shrinking finds is printed, so nothing is kept on disk.
+# Not random: a test that fails, fails again on every machine. The smallest failing input is printed; no file keeps it.
 examples = settings(
     max_examples=1000 if "--full" in sys.argv else 100,
     deadline=None,
@@ -79,7 +79,7 @@ def test_end_of_text_cuts_a_text_in_two(left, right):
 @examples
 @given(lists(integers(0, TOKENIZER.vocab_size - 1), max_size=30))
 def test_streamed_ids_add_up_to_the_decoded_text(ids):
-    """Any ids, characters cut in half among them: what has been streamed is final."""
+    """Any ids, also parts of characters: text that has been streamed never changes."""
     arrived = []
     streamed = ""
     for piece in TOKENIZER.decode_stream(id for id in ids if arrived.append(id) is None):
@@ -385,7 +385,7 @@ def test_a_cache_holds_what_lists_would_hold(batch_size, steps):
 
 @composite
 def rows_of_logits(draw):
-    """Logits (B, V) in float32, with ties and with tokens that are out already; one at least is not."""
+    """Logits (B, V) in float32, with ties and with tokens at -inf; at least one is finite."""
     v = draw(integers(1, 8))
     value = integers(-80, 80).map(lambda quarters: quarters / 4) | sampled_from([0.0, 1.0, -math.inf])
     rows = draw(lists(lists(value, min_size=v, max_size=v), min_size=1, max_size=3))
@@ -402,7 +402,7 @@ def test_top_k_keeps_the_k_largest(logits, k):
     filtered = keep_top_k(logits, k)
     kept = filtered > -torch.inf
     assert torch.equal(filtered[kept], logits[kept])
-    assert not (kept & logits.isinf()).any()  # no token is revived
+    assert not (kept & logits.isinf()).any()  # -inf stays -inf
     for row, keep in zip(logits.tolist(), kept.tolist(), strict=True):
         threshold = sorted(row, reverse=True)[min(k, len(row)) - 1]
         assert keep == [value >= threshold and value > -math.inf for value in row]

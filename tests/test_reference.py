@@ -63,7 +63,7 @@ def test_llama(seed):
 
 
 def test_llama_unpatched():
-    """The patch is no excuse: transformers as it is says the same, up to its float32 steps."""
+    """Without the oracle's changes, transformers gives the same numbers up to its float32 steps."""
     difference = relative(*llama_in_both(0, as_it_is))
     assert 1e-9 < difference <= UNPATCHED_BAR
 
@@ -160,7 +160,7 @@ def test_the_drawn_t5s_have_all_kinds():
 @pytest.mark.parametrize("largest", [18, 20, 128])
 @pytest.mark.parametrize("rows", [8, 12, 32])
 def test_t5s_buckets(rows, largest, both_ways):
-    """Here whole numbers are compared, there logarithms in float32. Every published T5 has 32 rows, up to 128."""
+    """We compare whole numbers, transformers float32 logarithms. Every published T5 has 32 rows, up to distance 128."""
     config = SimpleNamespace(relative_attention_num_buckets=rows, relative_attention_max_distance=largest)
     distances = range(-2 * largest, 2 * largest if both_ways else 1)
     theirs = T5Attention._relative_position_bucket(torch.tensor(distances), both_ways, rows, largest).tolist()

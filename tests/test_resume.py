@@ -1,4 +1,4 @@
-"""Never losing a step: a run that was stopped ends with the bits of one that was not; two processes make one run."""
+"""A run that was stopped and resumed ends with the bits of one that was not; two processes make the run of one."""
 
 import errno
 import random
@@ -79,7 +79,7 @@ def in_columns(model: GPT2) -> GPT2:
 
 
 def test_a_run_that_began_with_a_loaded_model_is_resumed_in_its_order(tmp_path):
-    """The optimizer walks through memory: weights and moments in two orders would be paired wrongly, without a word."""
+    """AdamW pairs weights and moments by place in memory: with two orders the pairs are wrong, without an error."""
     whole = in_columns(dropping_model())
     train(whole, text(), text(200), QUICK)
     with pytest.raises(Stop):
@@ -111,7 +111,7 @@ def test_ctrl_c_saves_after_the_step_it_is_in(tmp_path, number):
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
-    """But one that comes at once is the first, passed on by torchrun."""
+    """But a signal soon after the first does not count: it is the first again, passed on by torchrun."""
     model, seconds = dropping_model(), iter([0.0, 1.0, 2.5])
     monkeypatch.setattr("minigpt.train.stop_request.time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
@@ -248,7 +248,7 @@ def test_snapshots_are_complete_or_not_there(tmp_path):
     (tmp_path / "step-12.tmp").mkdir()
     (tmp_path / "step-12.tmp" / "state.pt").write_bytes(b"half")
     assert steps_on_disk(tmp_path) == [5, 9] and load_snapshot(tmp_path) == {"step": 9}
-    save_snapshot(tmp_path, 12, {"step": 12})  # what a killed process left is in nobody's way
+    save_snapshot(tmp_path, 12, {"step": 12})  # the folder of a killed process is no obstacle
     assert steps_on_disk(tmp_path) == [9, 12]
     assert load_snapshot(tmp_path / "nowhere") is None
 
@@ -308,7 +308,7 @@ def test_a_damaged_snapshot_is_passed_over_and_named_if_it_is_the_last(tmp_path)
 
 
 def test_a_run_folder_of_the_version_before_is_resumed(tmp_path, capsys):
-    """tests/run_of_before was stopped at step 5 of 8, when the package still was a row of files side by side."""
+    """tests/run_of_before was stopped at step 5 of 8, when the package had no folders yet."""
     folder = tmp_path / "run"
     shutil.copytree(Path(__file__).parent / "run_of_before", folder)
     before = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
@@ -317,13 +317,13 @@ def test_a_run_folder_of_the_version_before_is_resumed(tmp_path, capsys):
     assert code == 0 and "bits per byte" in out and lines[:3] == before
     step, _, _, train_loss, held_out_loss, _ = map(float, lines[3].split(","))
     assert step == 8 and len(lines) == 4
-    # What the same version came to when nobody stopped it; another processor may round differently.
+    # The losses of that version without a stop; another processor may round differently.
     assert abs(train_loss - 5.505423) < 1e-4 and abs(held_out_loss - 5.492052) < 1e-4
     assert load_model(folder).config.n_embd == 8
 
 
 def test_a_snapshot_of_an_earlier_step_is_kept_beside_later_ones(tmp_path):
-    """A run may go on from an older snapshot, where the newer ones are damaged: it keeps what it writes."""
+    """If newer snapshots are damaged, a run goes on from an older one; the snapshots that it then writes are kept."""
     for step in (4, 8, 12):
         save_snapshot(tmp_path, step, {"step": step})
     assert steps_on_disk(tmp_path) == [8, 12]

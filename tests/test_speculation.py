@@ -84,7 +84,7 @@ def test_nothing_to_write():
 
 
 def counting_model():
-    """Writes 0 1 2 3 4 5 0 1 …: blocks that add nothing, one column for each token, a head that looks one further."""
+    """A model that writes 0 1 2 3 4 5 0 1 …: blocks add nothing, a token is one column, the head predicts the next."""
     ours, _ = pair(3, vocab_size=6, n_embd=6, n_head=1, n_positions=60, tie_word_embeddings=False, eos_token_id=None)
     with torch.no_grad():
         for block in ours.blocks:
@@ -162,7 +162,7 @@ def test_a_model_in_training_is_left_in_training():
 @pytest.mark.parametrize(
     "text, max_ngram, draft_length, draft",
     [
-        ([1, 2, 3, 1, 2], 2, 8, [3, 1, 2, 3, 1, 2, 3, 1]),  # in circles
+        ([1, 2, 3, 1, 2], 2, 8, [3, 1, 2, 3, 1, 2, 3, 1]),  # the draft copies itself
         ([1, 2, 3, 1, 2], 2, 1, [3]),
         ([1, 2, 3, 4, 2, 5, 1, 2], 2, 2, [3, 4]),  # the longer ending counts ...
         ([1, 2, 3, 4, 2, 5, 1, 2], 1, 2, [5, 1]),  # ... and of its places the latest

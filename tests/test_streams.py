@@ -1,4 +1,4 @@
-"""Terminals and pipes as they are: a stream that is closed ends no command in a traceback, and data stay data."""
+"""Closed streams and pipes: no command ends in a traceback, and --json prints JSON."""
 
 import json
 import subprocess

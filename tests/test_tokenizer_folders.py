@@ -265,7 +265,7 @@ def test_what_the_files_beside_it_say_is_obeyed_or_refused_by_name(make, layout,
 
 
 def test_two_tokenizers_in_one_folder_are_refused(make, tiny_folder):
-    """vocab.json and merges.txt of one model beside tokenizer.json of another: nobody can know which is right."""
+    """vocab.json and merges.txt of one model beside tokenizer.json of another: nothing says which is right."""
     folder = make("whole")
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(tiny_folder / name, folder)

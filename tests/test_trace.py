@@ -1,6 +1,6 @@
-"""A trace leaves the model as it was, and shows nothing that it does not know.
+"""A trace leaves the model as it was, and shows no weights that it cannot know.
 
-That it shows what Hugging Face shows is in test_equivalence_decoders.py.
+test_equivalence_decoders.py compares what it shows with Hugging Face's.
 """
 
 import pytest
@@ -122,7 +122,7 @@ def test_a_readers_attention_is_loaded_and_verified(tmp_path):
 
 
 def test_a_mistake_in_it_is_found_with_its_layer(tmp_path):
-    """The function is called everywhere, in the whole pass, with pads and with the cache; the states tell the layer."""
+    """The function is called everywhere, in the whole pass, with pads and with the cache; the states show the layer."""
     ours, _ = pair(4, n_layer=3, scale_attn_by_inverse_layer_idx=False, eos_token_id=None)
     save_model(ours, tmp_path)
     wrong = lambda q, k, v, **settings: mine(q, k, v, **settings | {"scale": 1.0})  # noqa: E731

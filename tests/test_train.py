@@ -76,7 +76,7 @@ def test_learning_rate_warms_up_and_falls():
 
 @pytest.mark.parametrize("warmup", [0, 1, 10, 99, 100, 150])
 def test_the_learning_rate_at_the_end_and_beyond(warmup):
-    """The last step has the final rate, whatever the warm-up leaves; after it nothing turns up again or below zero."""
+    """The last step has the final rate, however long the warm-up is; later the rate neither rises nor falls below 0."""
     config = TrainConfig(steps=100, warmup_steps=warmup, learning_rate=2e-3, final_learning_rate=1e-4)
     if warmup < 100:
         assert [learning_rate_at(step, config) for step in (99, 100, 150, 10**6)] == pytest.approx([1e-4] * 4)
@@ -147,7 +147,7 @@ def test_a_model_that_copies_has_one():
 @pytest.mark.parametrize("end_of_text", [None, 7])
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 3, 5])
 def test_accumulated_gradients_are_those_of_the_whole_batch(micro_batch_size, end_of_text):
-    """Weighted by tokens: documents make rows with different numbers of targets, 5 is no multiple of 2 or 3."""
+    """Parts weigh by tokens: documents make rows with different numbers of targets; 5 rows do not divide by 2 or 3."""
     model = small_model().double()
     batch = batch_at(3, counting_text(), 5, 24)
     batch[0, ::3] = 7  # many short documents in one row

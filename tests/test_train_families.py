@@ -119,7 +119,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(family, tmp_path):
         train(model, tokens, tokens, QUICK, tmp_path, stop, objective=objective)
     model, _, objective, tokens = made(family, torch.float32)
     with torch.no_grad():
-        for parameter in model.parameters():  # what was there before counts for nothing
+        for parameter in model.parameters():  # the weights come from the snapshot, not from here
             parameter.zero_()
     history = train(model, tokens, tokens, QUICK, tmp_path, objective=objective, resume=True)
     assert history[-1].step == 8

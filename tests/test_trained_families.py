@@ -28,7 +28,7 @@ UNSEEN = "python.unittest.mock"  # held out
 
 
 def plain(tokenizer) -> Tokenizer:
-    """The tokenizer without what it puts around a text: for texts that are cut into rows."""
+    """The tokenizer without the tokens that it puts around a text: for texts that are cut into rows."""
     return Tokenizer(tokenizer.vocabulary, tokenizer.merges, tokenizer.special_tokens, tokenizer.eos_token)
 
 
@@ -38,7 +38,7 @@ def held_out_rows(tokenizer) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def corpus():
-    """(training, held-out) texts, where they are those of the cards."""
+    """(training, held-out) texts; skips if they are not those of the cards."""
     training, held_out = ([document.text for document in part] for part in documentation_corpus())
     if sum(len(text.encode()) for text in held_out) != Card("tiny").said(r"([\d,]+) bytes in 78 held-out"):
         pytest.skip("other versions of Python or its libraries are installed, and document themselves differently")
@@ -193,7 +193,7 @@ def test_tiny_llama_predicts_as_well_as_a_gpt2(corpus, full):
 
 @pytest.fixture(scope="module")
 def samples():
-    """A hundred poems, each from nothing but the token that ends the one before: the texts of 100 rows, one seed."""
+    """A hundred poems, each after the end-of-text token alone: the texts of 100 rows, seed 0."""
     model, tokenizer = load_model("tiny-zh", attention="sdpa"), load_tokenizer("tiny-zh")
     rows = generate(model, [[tokenizer.eos_id]] * 100, 200, do_sample=True, temperature=0.8, seed=0)
     return [tokenizer.decode(token for token in row if token != tokenizer.eos_id) for row in rows]

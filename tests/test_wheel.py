@@ -66,7 +66,7 @@ def test_it_writes_and_gives_the_tour_from_another_folder(installed, tmp_path):
     assert "claims hold" in tour and "✗" not in tour
     assert "Left out: transformers, which is compared with, is not installed: pip install minigpt[compare]" in tour
     assert err.count("pip install minigpt[compare]") == 1
-    assert "or one of tiny, " in err  # it offers what it has
+    assert "or one of tiny, " in err  # it names the models that it has
     assert not list(tmp_path.glob("*/weights"))
 
 

@@ -138,8 +138,8 @@ def test_the_ids_are_hugging_faces(lower_case, uncased, cased, tmp_path, full):
 
 @pytest.mark.parametrize("ways", [{}, {"strip_accents": True, "lowercase": False}, {"lowercase": False}])
 def test_every_character_is_cleaned_and_cut_as_hugging_face_does(ways, full):
-    """Accents, punctuation and control characters are those of Unicode 8 there. A new letter without a small letter in
-    this Python's Unicode is no difference: BERT's vocabularies have none of them."""
+    """Hugging Face has the accents, punctuation and control characters of Unicode 8. A letter that is too new for this
+    Python to make it small makes no difference: BERT's vocabularies have none of them."""
     names = [*SPECIALS, "a", "b", "##b", "##a", ".", "e", "##e", "##\u0301", "中", "i"]
     theirs = tokenizers.Tokenizer(models.WordPiece({name: id for id, name in enumerate(names)}, unk_token="[UNK]"))
     theirs.normalizer = normalizers.BertNormalizer(**ways)
@@ -150,7 +150,7 @@ def test_every_character_is_cleaned_and_cut_as_hugging_face_does(ways, full):
     )
     codes = [*range(0xD800), *range(0xE000, 0x30000 if full else 0x1FA00), *range(0xE0000, 0xE0200), 0xF0000, 0x10FFFF]
     codes = codes if full or not ways else codes[:0x3100]
-    for edge in (0x2A6DF, 0x2A700, 0x2B73F, 0x2B81F, 0x2B920, 0x2CEAF, 0x2F800, 0x2FA1F):  # of the Chinese characters
+    for edge in (0x2A6DF, 0x2A700, 0x2B73F, 0x2B81F, 0x2B920, 0x2CEAF, 0x2F800, 0x2FA1F):  # Chinese characters end here
         codes += range(edge - 2, edge + 3)
     for begin in range(0, len(codes), 1000):
         text = " ".join(f"a{chr(code)}b" for code in codes[begin : begin + 1000])
@@ -260,7 +260,7 @@ def add(**ways):
 
 
 def padded(fields):
-    """As MiniLM's file has it."""
+    """With padding, as in MiniLM's file."""
     fields["padding"] = {"strategy": {"Fixed": 128}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0}
     fields["padding"] |= {"pad_type_id": 0, "pad_token": "[PAD]"}
     fields["truncation"] = {"direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0}
@@ -326,7 +326,7 @@ def make(tmp_path, uncased, whole):
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_is_read_as_auto_tokenizer_does_and_saved_again(name, make, tmp_path):
-    """Ours = theirs, on what they wrote, and on what we write after that."""
+    """Our ids are theirs, for the folder that they wrote and for the folder that we save after that."""
     texts = list(texts_with([*SPECIALS, USER, USER.lower(), f"{USER}s", "<mask>", "中x", "中X "], 2, 40))
     texts += ["Héllo the Café 中文 it's", ""]
     folder = make(**FOLDERS[name])

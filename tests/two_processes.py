@@ -2,7 +2,7 @@
 
 torchrun --nproc-per-node 2 tests/two_processes.py FOLDER
 
-In several processes each family's run is then taken back by a snapshot, and resumed.
+With several processes, each family's run is then set back to a snapshot, and resumed from there.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ def text(n: int = 3000) -> np.ndarray:
 
 SIZES = {
     "gpt2": dict(n_positions=24, n_embd=16, n_layer=2, n_head=2, initializer_range=0.2)
-    | dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),  # each process would drop others
+    | dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),  # each process would drop other numbers
     "llama": dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4)
     | dict(num_key_value_heads=2, max_position_embeddings=24, initializer_range=0.2, tie_word_embeddings=True),
     "bert": dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2)

@@ -1,0 +1,70 @@
+"""The pages' code runs, and prints what stands after it."""
+
+import io
+import re
+import shlex
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+from printed import assert_lines_occur, assert_same_text
+
+from minigpt.commands.main import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"(?m)^\$ python -m minigpt (.*)\n((?:(?!\$ |```).*\n)*)")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(ROOT)
+
+
+def blocks(text: str) -> list[tuple[str, str | None]]:
+    """(code, the output that is shown directly after it or None) of each Python block."""
+    return re.findall(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", text, re.DOTALL)
+
+
+def run_blocks(text: str) -> int:
+    """Run a page's Python from top to bottom; the number of outputs that were compared."""
+    names, compared = {}, 0
+    for code, shown in blocks(text):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(compile(code, "page", "exec"), names)
+        if shown:
+            assert_same_text(shown.rstrip(), printed.getvalue().rstrip())
+            compared += 1
+    return compared
+
+
+def test_the_page_on_an_attention_of_ones_own():
+    pytest.importorskip("transformers")
+    page = (ROOT / "notebooks" / "your_attention.md").read_text(encoding="utf-8")
+    assert run_blocks(page) == 4
+
+
+def test_the_readmes_python_runs():
+    colab = "%pip"  # that cell runs in Colab, where it installs the package
+    code = [f"```python\n{block}```" for block, _ in blocks(README) if colab not in block]
+    assert len(code) == 2
+    run_blocks("\n".join(code))
+
+
+@pytest.mark.parametrize("command, shown", COMMAND.findall(README))
+def test_the_readmes_commands_print_what_it_shows(command, shown, capsys):
+    assert main(shlex.split(command)) == 0
+    assert_lines_occur(shown.rstrip(), capsys.readouterr().out)
+
+
+def test_the_readme_shows_commands_with_their_outputs():
+    assert len(COMMAND.findall(README)) >= 3
+
+
+def test_a_line_that_is_not_printed_is_noticed():
+    assert_lines_occur("a 1.0\n…\nc", "a 1.0001\nb\nc")
+    for shown in ("a 1.1", "c\na 1.0", "d"):
+        with pytest.raises(AssertionError):
+            assert_lines_occur(shown, "a 1.0001\nb\nc")
