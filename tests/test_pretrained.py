@@ -376,3 +376,11 @@ def test_ends_of_text_that_no_config_holds_are_refused(folder, end):
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
     with pytest.raises(CheckpointError, match="generation_config.json.*eos_token_id"):
         load_model(folder)
+
+
+def test_a_path_is_also_looked_for_from_the_clones_folder(monkeypatch, tmp_path):
+    """A notebook runs in notebooks/, and MINIGPT_SOURCE=runs/mine was typed one folder above."""
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("weights/tiny").samefile(find_checkpoint("tiny"))
+    with pytest.raises(CheckpointError, match="no model 'weights/missing/x'"):
+        find_checkpoint("weights/missing/x")
