@@ -26,7 +26,7 @@ def download_folder() -> Path | None:
 
 def candidates(source: str | Path) -> list[Path]:
     """Where a source may be. "tiny" is the model of that name even where a folder ./tiny stands by chance; "./tiny" is
-    the folder. A path such as runs/mine is also looked for from a clone's folder: notebooks run in a folder below it."""
+    the folder. A path such as runs/mine is also looked for from a clone's folder: notebooks run in notebooks/."""
     named = [folder / str(source) for folder in weight_folders()]
     here = Path(str(source)).expanduser()
     if isinstance(source, Path) or re.search(r"[/\\]", str(source)):

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from .. import attention, loss, perplexity
+from .._language import columns, padded, said
 from ..checkpoints import find_checkpoint, load_model, load_tokenizer
+from ..chinese.tour import TEXTS
 from ..compare import verify
 from ..compare.oracle import import_transformers
 from ..data import module_documentation
@@ -27,22 +29,28 @@ class Claim:
 
 
 class Guide:
-    """Prints the tour and remembers what was claimed."""
+    """Prints the tour and remembers what was claimed. Texts are English templates with named values; they are printed
+    and kept in the reader's language."""
 
     def __init__(self, quiet: bool):
         self.quiet, self.section, self.claims = quiet, "", []
 
-    def title(self, text: str) -> None:
-        self.section = text
-        self.say(f"\n━━ {text} " + "━" * max(0, 96 - len(text)))
+    def title(self, english: str) -> None:
+        self.section = said(TEXTS, english)
+        self.show(f"\n━━ {self.section} " + "━" * max(0, 96 - columns(self.section)))
 
-    def say(self, text: str = "", end: str = "\n") -> None:
+    def say(self, english: str, **values) -> None:
+        self.show(said(TEXTS, english, **values))
+
+    def show(self, text: str, end: str = "\n") -> None:
+        """Print what is the same in every language."""
         if not self.quiet:
             print(text, end=end, flush=True)
 
-    def claim(self, text: str, ok: bool) -> None:
+    def claim(self, english: str, ok: bool, **values) -> None:
+        text = said(TEXTS, english, **values)
         self.claims.append(Claim(self.section, text, bool(ok)))
-        self.say(f"   {'✓' if ok else '✗'} {text}")
+        self.show(f"   {'✓' if ok else '✗'} {text}")
 
 
 @torch.no_grad()
@@ -56,8 +64,11 @@ def run_tour(source: str = "tiny", quiet: bool = False) -> list[Claim]:
     guide = Guide(quiet)
     config = model.config
     guide.say(
-        f"minigpt: the lecture on the model {source!r}, {sum(p.numel() for p in model.parameters()):,} parameters, "
-        f"{config.n_layer} layers, {config.n_head} heads, width {config.n_embd}, context {config.n_positions}"
+        "minigpt: the lecture on the model {source!r}, {parameters:,} parameters, {config.n_layer} layers, "
+        "{config.n_head} heads, width {config.n_embd}, context {config.n_positions}",
+        source=source,
+        parameters=sum(p.numel() for p in model.parameters()),
+        config=config,
     )
     review_gpt(guide, model, tokenizer)
     causal_attention(guide)
@@ -66,8 +77,12 @@ def run_tour(source: str = "tiny", quiet: bool = False) -> list[Claim]:
     training_and_generating(guide, model, tokenizer)
     measuring_perplexity(guide, model, tokenizer)
     against_hugging_face(guide, source)
-    passed = sum(claim.ok for claim in guide.claims)
-    guide.say(f"\n{passed} of {len(guide.claims)} claims hold, {time.perf_counter() - start:.0f} seconds.")
+    guide.say(
+        "\n{passed} of {all} claims hold, {seconds:.0f} seconds.",
+        passed=sum(claim.ok for claim in guide.claims),
+        all=len(guide.claims),
+        seconds=time.perf_counter() - start,
+    )
     return guide.claims
 
 
@@ -77,29 +92,38 @@ def review_gpt(guide, model, tokenizer):
     hidden = model.hidden(tokens)
     logits = model.logits(hidden)
     pieces = " ".join(repr(tokenizer.decode([id])) for id in tokens[0].tolist())
-    guide.say(f"   {SENTENCE!r} is {tokens.size(1)} tokens here: {pieces}")
-    guide.say(f"   input_ids {_shape(tokens)} → last_hidden_states {_shape(hidden)} → lm_logits {_shape(logits)}")
+    guide.say("   {text!r} is {n} tokens here: {pieces}", text=SENTENCE, n=tokens.size(1), pieces=pieces)
+    guide.show(f"   input_ids {_shape(tokens)} → last_hidden_states {_shape(hidden)} → lm_logits {_shape(logits)}")
     guide.claim("the round trip text → ids → text is exact", tokenizer.decode(tokens[0].tolist()) == SENTENCE)
     if model.lm_head is None:
         by_embedding = hidden @ model.token_embedding.weight.T
         ok = _difference(logits, by_embedding) < 1e-5 * logits.abs().max()
         guide.claim("the head is the token embedding again: logits = hidden @ token_embedding.weight.T", ok)
-    guide.say(f"   logits are scores, here {logits.min():.1f} to {logits.max():.1f}; softmax makes them probabilities")
+    guide.say(
+        "   logits are scores, here {lowest:.1f} to {highest:.1f}; softmax makes them probabilities",
+        lowest=logits.min(),
+        highest=logits.max(),
+    )
     sums = logits.softmax(-1).sum(-1)
     ok = (sums - 1).abs().max() < 1e-5 and (logits.sum(-1) - 1).abs().min() > 1
     guide.claim("after softmax, and not before, each position sums to 1", ok)
 
     guide.say("   The shift: position t predicts token t + 1, so logits lose their last and labels their first.")
     numbers = [1, 2, 3, 4, 5]
-    guide.say(f"   logits {numbers} → {numbers[:-1]}     labels {numbers} → {numbers[1:]}")
+    guide.show(f"   logits {numbers} → {numbers[:-1]}     labels {numbers} → {numbers[1:]}")
     ours = loss.next_token_loss(logits, tokens).item()
     torchs = F.cross_entropy(logits[0, :-1], tokens[0, 1:]).item()
     ok = abs(ours - torchs) < 1e-5
-    guide.claim(f"loss {ours:.4f} nats a token; torch's cross-entropy of the shifted two {torchs:.4f}", ok)
+    guide.claim(
+        "loss {ours:.4f} nats a token; torch's cross-entropy of the shifted two {torchs:.4f}",
+        ok,
+        ours=ours,
+        torchs=torchs,
+    )
     chosen = loss.log_softmax(logits)[0, :-1].gather(-1, tokens[0, 1:, None]).squeeze(-1)
     guide.say("   log-probability of each next token:")
     for id, value in zip(tokens[0, 1:].tolist(), chosen.tolist(), strict=True):
-        guide.say(f"      {tokenizer.decode([id])!r:10} {value:8.4f}")
+        guide.show(f"      {tokenizer.decode([id])!r:10} {value:8.4f}")
 
 
 def causal_attention(guide):
@@ -108,7 +132,7 @@ def causal_attention(guide):
     mask = attention.causal_mask(n, n)
     guide.say("   The causal mask: query i may look at key j ≤ i. As M, added to the scores, it is 0 and -∞:")
     for i, row in enumerate(mask.tolist()):
-        guide.say(f"      q{i}   " + "".join(f"{'0' if allowed else '-∞':>4}" for allowed in row))
+        guide.show(f"      q{i}   " + "".join(f"{'0' if allowed else '-∞':>4}" for allowed in row))
     generator = torch.Generator().manual_seed(0)
     q, k, v, memory_k, memory_v = torch.randn(5, 1, 2, n, 8, generator=generator, dtype=torch.float64).unbind(0)
     scores = q @ k.transpose(-2, -1) / 8**0.5
@@ -120,9 +144,13 @@ def causal_attention(guide):
     guide.claim("masking the scores is adding M with 0 and -∞", difference < 1e-15)
     guide.say("   The lecture's matrix has 1 where it should have 0. Softmax forgives a constant, not a missing -∞:")
     difference = _difference(weights, lecture)
-    guide.claim(f"with 1 and -∞ the weights are the same (to {difference:.0e})", difference < 1e-15)
+    guide.claim(
+        "with 1 and -∞ the weights are the same (to {difference:.0e})", difference < 1e-15, difference=difference
+    )
     wrong = _difference(weights, as_written)
-    guide.claim(f"with 0 and 1, as the rule under the formula says, they are off by {wrong:.1f}", wrong > 0.1)
+    guide.claim(
+        "with 0 and 1, as the rule under the formula says, they are off by {wrong:.1f}", wrong > 0.1, wrong=wrong
+    )
 
     guide.say("   Three formulas, three calls of one function:")
     calls = {
@@ -135,7 +163,13 @@ def causal_attention(guide):
         torchs = F.scaled_dot_product_attention(q_, k_, v_, is_causal=causal)
         fused = attention.sdpa_attention(q_, k_, v_, causal=causal)
         difference = max(_difference(ours, torchs), _difference(fused, torchs))
-        guide.claim(f"{call:50} → {_shape(ours)}, equals torch's (to {difference:.0e})", difference < 1e-14)
+        guide.claim(
+            "{call:50} → {shape}, equals torch's (to {difference:.0e})",
+            difference < 1e-14,
+            call=call,
+            shape=_shape(ours),
+            difference=difference,
+        )
     changed = v.clone()
     changed[..., -1, :] += 1
     after = attention.explicit_attention(q, k, changed, causal=True)
@@ -151,14 +185,14 @@ def cross_entropy_by_hand(guide):
     target = torch.empty(3, dtype=torch.long).random_(5, generator=generator)
     rows = loss.log_softmax(logits)
     chosen = rows.gather(-1, target[:, None]).squeeze(-1)
-    guide.say(f"   torch.manual_seed(42); logits torch.randn(3, 5); targets {target.tolist()}")
-    guide.say("   log-softmax at the targets: " + ", ".join(f"{value:.4f}" for value in chosen))
+    guide.say("   torch.manual_seed(42); logits torch.randn(3, 5); targets {targets}", targets=target.tolist())
+    guide.say("   log-softmax at the targets: {values}", values=", ".join(f"{value:.4f}" for value in chosen))
     guide.claim("log_softmax by hand equals torch's", _difference(rows, F.log_softmax(logits, -1)) < 1e-6)
     value = loss.cross_entropy(logits, target).item()
-    guide.claim(f"minus their mean: {value:.4f}, the lecture's 2.4607", f"{value:.4f}" == "2.4607")
+    guide.claim("minus their mean: {value:.4f}, the lecture's 2.4607", f"{value:.4f}" == "2.4607", value=value)
     target[-1] = -100
     value = loss.cross_entropy(logits, target).item()
-    guide.claim(f"with the last target -100: {value:.4f}, the lecture's 1.8357", f"{value:.4f}" == "1.8357")
+    guide.claim("with the last target -100: {value:.4f}, the lecture's 1.8357", f"{value:.4f}" == "1.8357", value=value)
     guide.claim("torch's cross-entropy agrees", abs(F.cross_entropy(logits, target).item() - value) < 1e-6)
 
 
@@ -173,14 +207,17 @@ def training_and_generating(guide, model, tokenizer):
         cached = torch.cat([some_model(tokens[:, i : i + 1], cache=cache) for i in range(n)], dim=1)
         if some_model is model:
             guide.say("   logits[0, 1], the first three and last three vocabulary entries:")
-            for kind, rows in [("at once", parallel), ("step by step", step_by_step)]:
-                numbers = [*rows[0, 1, :3].tolist(), *rows[0, 1, -3:].tolist()]
-                guide.say(f"      {kind:13}" + "".join(f"{value:10.4f}" for value in numbers))
-        for kind, rows in [("token by token", step_by_step), ("with a KV cache", cached)]:
-            difference = _difference(parallel, rows)
-            guide.claim(
-                f"{name}, {kind:15}: largest difference {difference:.0e}", difference < bar * parallel.abs().max()
-            )
+            guide.say("      at once      {numbers}", numbers=_ends(parallel[0, 1]))
+            guide.say("      step by step {numbers}", numbers=_ends(step_by_step[0, 1]))
+        allowed = bar * parallel.abs().max()
+        apart = _difference(parallel, step_by_step)
+        guide.claim(
+            "{dtype}, token by token : largest difference {apart:.0e}", apart < allowed, dtype=name, apart=apart
+        )
+        apart = _difference(parallel, cached)
+        guide.claim(
+            "{dtype}, with a KV cache: largest difference {apart:.0e}", apart < allowed, dtype=name, apart=apart
+        )
 
     guide.say("   So training may read a text at once, and generating may write it one token at a time:\n")
     prompt, settings = "Return the", dict(do_sample=True, temperature=0.7, seed=1)
@@ -191,10 +228,10 @@ def training_and_generating(guide, model, tokenizer):
             ids.append(id)
             yield id
 
-    guide.say(f"      {prompt}", end="")
+    guide.show(f"      {prompt}", end="")
     for text in tokenizer.decode_stream(noted()):
-        guide.say(text.replace("\n", "\n      "), end="")
-    guide.say("\n")
+        guide.show(text.replace("\n", "\n      "), end="")
+    guide.show("\n")
     again = list(stream(model, tokenizer.encode(prompt), 60, **settings, use_cache=False))
     guide.claim("the same seed without the cache draws the same text", ids == again)
 
@@ -203,12 +240,17 @@ def measuring_perplexity(guide, model, tokenizer):
     guide.title("PPL: sliding windows, three ways to average")
     tokens = tokenizer.encode(module_documentation(UNSEEN_MODULE).text)
     window = model.config.n_positions
-    guide.say(f"   The documentation of {UNSEEN_MODULE}: {len(tokens)} tokens, windows of {window}")
-    guide.say(f"   {'stride':>8} {'windows':>8} {'scored':>8} {'exact':>10} {'lecture':>10} {'documentation':>14}")
+    guide.say(
+        "   The documentation of {module}: {n} tokens, windows of {window}",
+        module=UNSEEN_MODULE,
+        n=len(tokens),
+        window=window,
+    )
+    guide.say("     stride  windows   scored      exact    lecture  documentation")
     by_stride = {}
     for stride in (window, window // 2, window // 4, window // 8):
         scores = by_stride[stride] = perplexity.score(model, tokens, window, stride)
-        guide.say(
+        guide.show(
             f"   {stride:>8} {len(scores.windows):>8} {scores.n_scored:>8} {scores.perplexity:>10.4f} "
             f"{scores.window_mean_perplexity:>10.4f} {scores.docs_perplexity:>14.4f}"
         )
@@ -216,19 +258,27 @@ def measuring_perplexity(guide, model, tokenizer):
     guide.claim("stride < window: every token but the first is scored once", half.n_scored == len(tokens) - 1)
     touching = len(full.windows) - 1
     guide.claim(
-        f"stride = window: {touching} tokens, the first of each later window, are not",
+        "stride = window: {n} tokens, the first of each later window, are not",
         full.n_scored == len(tokens) - 1 - touching,
+        n=touching,
     )
     ok = eighth.perplexity < half.perplexity < full.perplexity
     guide.claim("more context predicts better: the shorter the stride, the lower the perplexity", ok)
     loss_of = lambda input_ids, labels: loss.next_token_loss(model(input_ids), labels)  # noqa: E731
     by_loop = perplexity.lecture_perplexity(loss_of, torch.tensor([tokens]), window, window // 2).item()
     apart = abs(by_loop / half.window_mean_perplexity - 1)
-    guide.claim(f"the lecture's loop as written (stride {window // 2}) gives its number, to {apart:.0e}", apart < 1e-5)
+    guide.claim(
+        "the lecture's loop as written (stride {stride}) gives its number, to {apart:.0e}",
+        apart < 1e-5,
+        stride=window // 2,
+        apart=apart,
+    )
     first = torch.tensor([tokens[:window]])
     expected = loss.next_token_loss(model(first), first).exp().item()
     value = perplexity.score(model, tokens[:window]).perplexity
-    guide.claim(f"a text of one window: perplexity {value:.4f} = exp(loss)", abs(value / expected - 1) < 1e-5)
+    guide.claim(
+        "a text of one window: perplexity {value:.4f} = exp(loss)", abs(value / expected - 1) < 1e-5, value=value
+    )
 
 
 def against_hugging_face(guide, source):
@@ -237,19 +287,27 @@ def against_hugging_face(guide, source):
     try:
         import_transformers()
     except ImportError as error:
-        guide.say(f"   Left out: {error}.")
+        guide.say("   Left out: {error}.", error=error)
         return
     for attention_name in ("explicit", "sdpa"):
         for dtype in (torch.float64, torch.float32):
             for c in verify(load_model(directory, dtype=dtype, attention=attention_name), directory):
                 guide.claim(
-                    f"{attention_name:9} {c.dtype:8} {c.quantity:21} differ by {c.difference:.1e}, bar {c.bar:.0e}",
+                    "{attention:9} {c.dtype:8} {quantity} differ by {c.difference:.1e}, bar {c.bar:.0e}",
                     c.ok,
+                    attention=attention_name,
+                    quantity=padded(said(TEXTS, c.quantity), 21),
+                    c=c,
                 )
 
 
 def _shape(tensor) -> str:
     return "×".join(str(size) for size in tensor.shape)
+
+
+def _ends(row) -> str:
+    """The first three and the last three numbers of a row."""
+    return "".join(f"{value:10.4f}" for value in [*row[:3].tolist(), *row[-3:].tolist()])
 
 
 def _difference(a, b) -> float:

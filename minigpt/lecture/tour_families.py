@@ -28,7 +28,7 @@ def bert_reads_both_sides(guide) -> None:
     [gap] = fill_mask(bert, ids, tokenizer.mask_id)
     pieces = tokenizer.pieces([token for token, _ in gap.likely])
     likely = ", ".join(f"{piece!r} {p:.0%}" for piece, (_, p) in zip(pieces, gap.likely, strict=True))
-    guide.say(f"   BERT (tiny-bert), attention without M:   {GAP}   {likely}")
+    guide.say("   BERT (tiny-bert), attention without M:   {gap}   {likely}", gap=GAP, likely=likely)
     before = torch.tensor([ids])
     after = before.clone()
     after[0, -3] = before[0, 1]  # another word at the end of the sentence
@@ -38,7 +38,13 @@ def bert_reads_both_sides(guide) -> None:
     left_only = [*ids[: gap.position + 1], ids[-1]]
     [half] = fill_mask(bert, left_only, tokenizer.mask_id, n=bert.vocab_size)
     whole, half = (dict(found.likely).get(tokenizer.vocabulary[FITS], 0.0) for found in (gap, half))
-    guide.claim(f"{FITS!r} has {whole:.0%} from both sides, and {half:.0%} from the left alone", whole > 2 * half)
+    guide.claim(
+        "{word!r} has {whole:.0%} from both sides, and {half:.0%} from the left alone",
+        whole > 2 * half,
+        word=FITS,
+        whole=whole,
+        half=half,
+    )
 
 
 def t5_asks_its_source(guide) -> None:
@@ -46,7 +52,7 @@ def t5_asks_its_source(guide) -> None:
     source, target = (torch.tensor([tokenizer.encode(text)]) for text in (SPAN, ANSWER))
     [answer] = generate(t5, source.tolist(), 8)
     written = " ".join(repr(piece) for piece in tokenizer.pieces(answer))
-    guide.say(f"   T5 (tiny-t5), three attentions:   {SPAN}   → {written}")
+    guide.say("   T5 (tiny-t5), three attentions:   {source}   → {written}", source=SPAN, written=written)
     start = t5.config.decoder_start_token_id
     inputs = decoder_inputs(target, start, start)
     seen = trace(t5, source, inputs)
@@ -54,15 +60,23 @@ def t5_asks_its_source(guide) -> None:
     weights = [seen.encoder.attention_weights[0], seen.attention_weights[0], seen.cross_attention_weights[0]]
     shapes = [tuple(part.shape[2:]) for part in weights]
     guide.claim(
-        f"encoder {n}×{n}, decoder {m}×{m}, cross attention {m}×{n}: the lecture's three formulas",
+        "encoder {n}×{n}, decoder {m}×{m}, cross attention {m}×{n}: the lecture's three formulas",
         shapes == [(n, n), (m, m), (m, n)],
+        n=n,
+        m=m,
     )
     ok = bool((weights[1].triu(1) == 0).all() and (weights[0] > 0).all() and (weights[2] > 0).all())
     guide.claim("M hides the future in the decoder's own attention, and nothing in the other two", ok)
     whole = sequence_loss(t5(source, inputs), target).item()
     with cross_attention_cut(t5):
         cut = sequence_loss(t5(source, inputs), target).item()
-    guide.claim(f"{ANSWER!r}: loss {whole:.2f}; with cross attention cut {cut:.2f}", whole < cut)
+    guide.claim(
+        "{answer!r}: loss {whole:.2f}; with cross attention cut {cut:.2f}",
+        whole < cut,
+        answer=ANSWER,
+        whole=whole,
+        cut=cut,
+    )
 
 
 def llama_knows_distances(guide) -> None:
@@ -70,12 +84,17 @@ def llama_knows_distances(guide) -> None:
     prompt = tokenizer.encode("Return the")
     [written] = generate(llama, [prompt], 24, do_sample=True, temperature=0.7, seed=1)
     text = tokenizer.decode(written).replace("\n", "\n      ")
-    guide.say(f"   Llama (tiny-llama), causal attention, keys shared by groups, positions by rotation:\n      {text}")
+    guide.say(
+        "   Llama (tiny-llama), causal attention, keys shared by groups, positions by rotation:\n      {text}",
+        text=text,
+    )
     tokens = torch.tensor([written])
     places = torch.arange(tokens.size(1))[None]
     at_0, at_100 = (llama(tokens, position_ids=places + start) for start in (0, 100))
     apart = (at_0 - at_100).abs().max() / at_0.abs().max()
-    guide.claim(f"moved by 100 positions it computes the same (to {apart:.0e}): only distances count", apart < 1e-4)
+    guide.claim(
+        "moved by 100 positions it computes the same (to {apart:.0e}): only distances count", apart < 1e-4, apart=apart
+    )
 
 
 SHOWN = {"tiny-bert": bert_reads_both_sides, "tiny-t5": t5_asks_its_source, "tiny-llama": llama_knows_distances}

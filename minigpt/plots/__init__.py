@@ -2,9 +2,10 @@
 
 from .attention import plot_attention, plot_mask
 from .perplexity import plot_loss_by_context, plot_measurement, plot_strides, plot_surprise, plot_windows
+from .readers import plot_readers
 from .search import plot_tree
 from .speed import plot_growth, plot_speed
-from .style import BLUE, GREEN, GREY, ORANGE, RED, token_label, use_chinese_font
+from .style import BLUE, GREEN, GREY, ORANGE, RED, from_white_to, token_label, use_chinese_font
 from .training import plot_losses
 
 use_chinese_font()
@@ -15,12 +16,14 @@ __all__ = [
     "GREY",
     "ORANGE",
     "RED",
+    "from_white_to",
     "plot_attention",
     "plot_growth",
     "plot_loss_by_context",
     "plot_losses",
     "plot_mask",
     "plot_measurement",
+    "plot_readers",
     "plot_speed",
     "plot_strides",
     "plot_surprise",
