@@ -57,7 +57,7 @@ def ids(*rows) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.long)
 
 
-def given(*fixed, **usual):
+def with_usual(*fixed, **usual):
     """Calls of one function that differ in a few arguments."""
     return lambda **changes: lambda f, w: f(*fixed, **usual | changes)
 
@@ -70,17 +70,17 @@ def sizes(config, names, values=NO_SIZE):
     ]
 
 
-of_llama, of_bert, of_t5 = given(**LLAMA), given(**BERT), given(**T5_SIZE)
-scaling = given(**LLAMA3)
+of_llama, of_bert, of_t5 = with_usual(**LLAMA), with_usual(**BERT), with_usual(**T5_SIZE)
+scaling = with_usual(**LLAMA3)
 read, look, encode, decode = (
-    given(llama, tokens=ids([1, 2])),
-    given(bert, tokens=ids([1, 2])),
-    given(t5, source=ids([1, 2])),
-    given(t5, tokens=ids([1, 2]), source=source),
+    with_usual(llama, tokens=ids([1, 2])),
+    with_usual(bert, tokens=ids([1, 2])),
+    with_usual(t5, source=ids([1, 2])),
+    with_usual(t5, tokens=ids([1, 2]), source=source),
 )
-loss = given(logits=torch.zeros(2, 4, 5), labels=torch.zeros(2, 4, dtype=torch.long))
-wordpiece = given(vocabulary={"[UNK]": 0}, names={"unk_token": "[UNK]"})
-fill = given(bert, tokens=[1, 2, 3], mask_id=2)
+loss = with_usual(logits=torch.zeros(2, 4, 5), labels=torch.zeros(2, 4, dtype=torch.long))
+wordpiece = with_usual(vocabulary={"[UNK]": 0}, names={"unk_token": "[UNK]"})
+fill = with_usual(bert, tokens=[1, 2, 3], mask_id=2)
 OF_LOSS = [
     (loss(labels=ids([0, 1, 2])), r"logits \(B, T, V\) and labels \(B, T\), got \(2, 4, 5\), \(1, 3\)"),
     (loss(logits=torch.zeros(8, 5)), r"got \(8, 5\), \(2, 4\)"),
@@ -157,7 +157,7 @@ CASES = {
         (read(tokens=ids([1, 2, 3, 4, 5]), cache=llama.new_cache(1, 4)), "cannot take tokens"),
         (read(segment_ids=ids([0, 0]), attention_mask=ids([1, 1])), "segment_ids .* without cache or attention_mask"),
     ],
-    Llama.new_cache: [(given(llama, batch_size=0, capacity=4)(), "batch_size of a cache must be an integer of at")],
+    Llama.new_cache: [(with_usual(llama, batch_size=0, capacity=4)(), "batch_size of a cache must be an integer of at")],
     Bert.hidden: [
         (look(tokens=ids([1, 2], [3, -1])), "token id -1 at row 1, column 1 is outside 0..9"),
         (look(tokens=ids([1] * 7)), "position id 6 at row 0, column 6 is outside 0..5"),
@@ -192,7 +192,7 @@ CASES = {
         (decode(tokens=ids([1, 2], [3, 4])), "source has 1 rows, tokens 2"),
     ],
     T5.forward: [(lambda f, w: f(t5, ids([1, 10]), ids([1])), "token id 10 at row 0, column 1")],
-    T5.new_cache: [(given(t5, batch_size=1, capacity=0)(), "capacity of a cache must be an integer of at least 1")],
+    T5.new_cache: [(with_usual(t5, batch_size=1, capacity=0)(), "capacity of a cache must be an integer of at least 1")],
     masked_loss: OF_LOSS,
     sequence_loss: [
         *OF_LOSS,

@@ -400,7 +400,7 @@ MUTANTS = [
         "right for loss.backward(), wrong for a loss that is scaled or summed",
     ),
     Mutant(
-        "the lean loss without its shift",
+        "the loss without logits, without its shift",
         "fast.loss_without_logits",
         '["hidden"](tokens, **inputs)[:, :-1], next',
         '["hidden"](tokens, **inputs)[:, 1:], next',
@@ -904,14 +904,14 @@ MUTANTS = [
         "the search needs num_beams finished texts, not one",
     ),
     Mutant(
-        "always the longest hope",
+        "hopes are ranked by the longest text that is possible, whatever early_stopping says",
         "generation.beams",
         'if early_stopping == "never" and length_penalty > 0',
         "if length_penalty > 0",
         'the rule of "never" used as the default',
     ),
     Mutant(
-        "never the longest hope",
+        "hopes are never ranked by the longest text that is possible",
         "generation.beams",
         'if early_stopping == "never" and length_penalty > 0',
         "if False",
@@ -1940,7 +1940,7 @@ MUTANTS = [
         "the mask is used in cross attention and forgotten in the encoder",
     ),
     Mutant(
-        "gated GELU taken by its word",
+        "gated-gelu read as the exact GELU",
         "models.t5",
         'return "gelu_new" if self.feed_forward_proj == "gated-gelu" else',
         'return "gelu" if self.feed_forward_proj == "gated-gelu" else',

@@ -112,8 +112,8 @@ def make_files() -> None:
 # A call gets the function and a World.
 
 
-def given(*fixed, **usual):
-    """Calls of one function that differ in a few arguments: given(a=1)(b=2) calls f(a=1, b=2)."""
+def with_usual(*fixed, **usual):
+    """Calls of one function that differ in a few arguments: with_usual(a=1)(b=2) calls f(a=1, b=2)."""
     return lambda **changes: of(*fixed, **usual | changes)
 
 
@@ -182,26 +182,26 @@ OF_ATTENTION = [
     (attending(v=torch.zeros(1, 2, 5, 6, device=META)), "v is on meta, q on cpu"),
 ]
 
-multi_head = given(d_model=8, n_head=2)
-asking = given(a_layer, x=torch.zeros(1, 3, 8))
-classify = given(logits=torch.zeros(2, 5), targets=torch.tensor([0, 4]))
-headed = given(hidden=torch.zeros(2, 3), weight=torch.zeros(5, 3), targets=torch.tensor([0, 4]))
-predict = given(logits=torch.zeros(2, 4, 5), labels=torch.zeros(2, 4, dtype=torch.long))
-config = given(**SHAPE)
-read = given(a_model, tokens=ids([1, 2]))
-new_cache = given(n_layer=2, batch_size=2, n_head=2, capacity=4, d_head=3)
+multi_head = with_usual(d_model=8, n_head=2)
+asking = with_usual(a_layer, x=torch.zeros(1, 3, 8))
+classify = with_usual(logits=torch.zeros(2, 5), targets=torch.tensor([0, 4]))
+headed = with_usual(hidden=torch.zeros(2, 3), weight=torch.zeros(5, 3), targets=torch.tensor([0, 4]))
+predict = with_usual(logits=torch.zeros(2, 4, 5), labels=torch.zeros(2, 4, dtype=torch.long))
+config = with_usual(**SHAPE)
+read = with_usual(a_model, tokens=ids([1, 2]))
+new_cache = with_usual(n_layer=2, batch_size=2, n_head=2, capacity=4, d_head=3)
 KEYS = torch.zeros(1, 2, 2, 4)  # fits the world's cache
-append = given(a_layers_cache, k=KEYS, v=KEYS)
-sample = given(logits=torch.zeros(2, 10))
-continue_ = given(a_model, prompts=[[1]], max_new_tokens=3)
-draw = given(a_model, prompts=[[1]], max_new_tokens=3, do_sample=True)
-ahead = given(a_model, prompt=[1], max_new_tokens=3)
-windows = given(n_tokens=10, window=4, stride=2)
-measure = given(a_model, tokens=[1, 2, 3] * 6)
-batches = given(step=0, tokens=TEXT, batch_size=2, context=5)
-settings = given(steps=2, batch_size=2, context=4, warmup_steps=1, evaluate_every=1)
-judge = given(a_model, tokens=TEXT, context=4)
-repeat = given(a_model, vocab_size=10, length=3)
+append = with_usual(a_layers_cache, k=KEYS, v=KEYS)
+sample = with_usual(logits=torch.zeros(2, 10))
+continue_ = with_usual(a_model, prompts=[[1]], max_new_tokens=3)
+draw = with_usual(a_model, prompts=[[1]], max_new_tokens=3, do_sample=True)
+ahead = with_usual(a_model, prompt=[1], max_new_tokens=3)
+windows = with_usual(n_tokens=10, window=4, stride=2)
+measure = with_usual(a_model, tokens=[1, 2, 3] * 6)
+batches = with_usual(step=0, tokens=TEXT, batch_size=2, context=5)
+settings = with_usual(steps=2, batch_size=2, context=4, warmup_steps=1, evaluate_every=1)
+judge = with_usual(a_model, tokens=TEXT, context=4)
+repeat = with_usual(a_model, vocab_size=10, length=3)
 
 
 def reading_on(**changes):

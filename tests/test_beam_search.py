@@ -182,7 +182,7 @@ def test_a_step_that_was_yielded_stays_as_it_was():
         assert (beams.running, beams.finished) == (running, finished)
 
 
-def test_when_the_search_is_content():
+def test_when_the_search_ends():
     """The three values of early_stopping, each by its own rule: True stops first, "never" last."""
     lengths = set()
     for seed in range(20):

@@ -166,7 +166,7 @@ FOLDERS = {
         change=begin_with_space,
         tokenizer_config={"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": False},
     ),
-    "the general class, and a setting that it does not hear": dict(
+    "the general class, and a setting that this class does not have": dict(
         layout="whole", tokenizer_config={"tokenizer_class": "PreTrainedTokenizerFast", "add_prefix_space": True}
     ),
     "tokens with tasks of their own": dict(

@@ -304,7 +304,7 @@ FOLDERS = {
     "an added Chinese token": dict(change=add(content="中X", rstrip=True)),
     "as written": dict(config=AS_WRITTEN),
     "as written, cased": dict(config=AS_WRITTEN, change=small_words),
-    "as written, a setting that it does not hear": dict(config=AS_WRITTEN | {"do_lower_case": False}),
+    "as written, a setting that this class does not have": dict(config=AS_WRITTEN | {"do_lower_case": False}),
     "as written, no template": dict(config=AS_WRITTEN, change=no_template),
     "both files": dict(layout="both"),
 }

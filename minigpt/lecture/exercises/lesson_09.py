@@ -66,7 +66,7 @@ def _rate(step, steps, warmup, peak, final):
     return learning_rate_at(step, config)
 
 
-def _behind_warm_up(fall, over=lambda steps, warmup: steps - 1 - warmup, since=lambda step, warmup: step - warmup):
+def _after_warm_up(fall, over=lambda steps, warmup: steps - 1 - warmup, since=lambda step, warmup: step - warmup):
     """The right warm-up, then fall(share done, peak, final)."""
 
     def rate(step, steps, warmup, peak, final):
@@ -139,36 +139,36 @@ EXERCISES = {
                 "peak. Use (step + 1) / warmup.",
             ),
             (
-                _behind_warm_up(_half_cosine, over=lambda steps, warmup: steps - warmup),
+                _after_warm_up(_half_cosine, over=lambda steps, warmup: steps - warmup),
                 "the cosine ends one step too late: the last step is steps - 1, so it has steps - 1 - warmup steps to "
                 "go.",
             ),
             (
-                _behind_warm_up(_half_cosine, over=lambda steps, warmup: steps - 1, since=lambda step, warmup: step),
+                _after_warm_up(_half_cosine, over=lambda steps, warmup: steps - 1, since=lambda step, warmup: step),
                 "the cosine was counted from step 0, so the rate jumps down after the warm-up. Count from its end: "
                 "step - warmup.",
             ),
             (
-                _behind_warm_up(lambda done, peak, final: peak * (1 + math.cos(math.pi * done)) / 2),
+                _after_warm_up(lambda done, peak, final: peak * (1 + math.cos(math.pi * done)) / 2),
                 "the rate falls to 0 instead of final. Only the difference falls: final + (peak - final) * ...",
             ),
             (
-                _behind_warm_up(lambda done, peak, final: final + peak * (1 + math.cos(math.pi * done)) / 2),
+                _after_warm_up(lambda done, peak, final: final + peak * (1 + math.cos(math.pi * done)) / 2),
                 "after the warm-up the rate is too high, by `final`: the cosine goes from peak - final to 0, and final "
                 "is added.",
             ),
             (
-                _behind_warm_up(lambda done, peak, final: final + (peak - final) * math.cos(math.pi * done / 2)),
+                _after_warm_up(lambda done, peak, final: final + (peak - final) * math.cos(math.pi * done / 2)),
                 "that is a quarter of a cosine: it falls steepest at the end. Half of one, (1 + cos(π done)) / 2, "
                 "starts and ends flat.",
             ),
             (
-                _behind_warm_up(lambda done, peak, final: final + (peak - final) * math.cos(math.pi * done)),
+                _after_warm_up(lambda done, peak, final: final + (peak - final) * math.cos(math.pi * done)),
                 "a cosine goes from 1 to -1, so the rate becomes too small, even negative. Map it to 1 ... 0: "
                 "(1 + cos) / 2.",
             ),
             (
-                _behind_warm_up(lambda done, peak, final: peak + (final - peak) * done),
+                _after_warm_up(lambda done, peak, final: peak + (final - peak) * done),
                 "a straight line from peak to final; half a cosine is asked for.",
             ),
             (
