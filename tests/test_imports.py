@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "minigpt"
 
 # One layer a line, the earliest first. A folder's files share its layer.
 LAYERS = """
-    _checks _files
+    _language chinese _checks _files
     kv_cache positions attention layers tokenizer loss
     language_model
     models

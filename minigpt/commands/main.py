@@ -7,7 +7,10 @@ import argparse
 import os
 import sys
 
+from .._language import in_chinese, said
+from ..chinese.commands import TEXTS
 from . import COMMANDS
+from .chinese_help import into_chinese
 
 EPILOG = """\
 to begin with:
@@ -69,7 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     for command in COMMANDS:
-        sub = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP + ".")
+        description = said(TEXTS, command.HELP) + said(TEXTS, ".")
+        sub = commands.add_parser(command.NAME, help=command.HELP, description=description)
         command.add(sub)
         sub.set_defaults(run=command.run)
+    if in_chinese():
+        into_chinese(parser)
     return parser

@@ -6,7 +6,9 @@ import os
 import sys
 
 from .._files import read_text
+from .._language import said
 from ..checkpoints import load_model, load_tokenizer, on_disk
+from ..chinese.commands import TEXTS
 from ..data import dataset_text
 from ..perplexity import AGGREGATIONS, PUBLISHED, Scores, score, wikitext_words
 from ..plots import plot_measurement
@@ -40,7 +42,11 @@ def add(parser) -> None:
         "--published",
         choices=[*names, "all"],
         metavar="NAME",
-        help=f"measure a published number with its settings: {', '.join(names)}; all = those whose weights are on disk",
+        help=said(
+            TEXTS,
+            "measure a published number with its settings: {names}; all = those whose weights are on disk",
+            names=", ".join(names),
+        ),
     )
     add_source(parser)
     add_device(parser)

@@ -9,7 +9,9 @@ import torch
 
 from .._checks import choice, integer
 from .._files import read_json, write_whole
+from .._language import said
 from ..checkpoints import load_model, load_tokenizer, save_model
+from ..chinese.commands import TEXTS
 from ..data import encode_documents, read_token_file, write_token_file
 from ..generation import fill_mask, generate
 from ..models import MODELS
@@ -66,8 +68,12 @@ def add(parser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help=f"change the recipe, for example n_layer=4 learning_rate=1e-3; names: {', '.join(fields)}; "
-        "for another family the fields of its configuration",
+        help=said(
+            TEXTS,
+            "change the recipe, for example n_layer=4 learning_rate=1e-3; names: {names}; for another family the "
+            "fields of its configuration",
+            names=", ".join(fields),
+        ),
     )
     parser.add_argument(
         "--baselines", action="store_true", help="at the end, what counting and compressing reach on the held-out text"

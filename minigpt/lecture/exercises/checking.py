@@ -9,12 +9,16 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from ..._language import said
+from ...chinese.exercises import TEXTS
+
 MANY = 64  # numbers of a tensor are not shown where there are more
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """A task, its right answer, the inputs to try, and the known mistakes with their hints."""
+    """A task, its right answer, the inputs to try, and the known mistakes with their hints. Its texts are English;
+    find_hint says them in the reader's language."""
 
     task: str
     oracle: Callable
@@ -30,31 +34,48 @@ def find_hint(exercise: Exercise, answer: Callable) -> str | None:
     expected = [_result(exercise.oracle, inputs) for inputs in exercise.inputs]
     if all(map(_same, results, expected)):
         used = _used(exercise, answer)
-        return used and f"the numbers are right, and torch's own {used} computed them. Write the formula out by hand."
+        return used and said(
+            TEXTS,
+            "the numbers are right, and torch's own {name} computed them. Write the formula out by hand.",
+            name=used,
+        )
     if all(result is None or result is ... for result in results):
-        return f"nothing came back yet. {exercise.task}"
+        return said(TEXTS, "nothing came back yet. {task}", task=said(TEXTS, exercise.task))
     for mistake, hint in exercise.mistakes:
         if all(
             _same(result, _result(mistake, inputs)) for result, inputs in zip(results, exercise.inputs, strict=True)
         ):
-            return hint
+            return said(TEXTS, hint)
     if exercise.cases:
         return _hint_by_cases(exercise, results, expected)
     wrong = next(i for i, (result, right) in enumerate(zip(results, expected, strict=True)) if not _same(result, right))
-    return _difference(results[wrong], expected[wrong]) + f" The input was\n{_named(exercise.inputs[wrong], answer)}"
+    return said(
+        TEXTS,
+        "{difference} The input was\n{inputs}",
+        difference=_difference(results[wrong], expected[wrong]),
+        inputs=_named(exercise.inputs[wrong], answer),
+    )
 
 
 def _hint_by_cases(exercise: Exercise, results: list, expected: list) -> str:
     """For which cases an answer is right, and what is wrong with the first other one: the mistake that gives the same
     there, or the difference."""
     right = [_same(result, wanted) for result, wanted in zip(results, expected, strict=True)]
-    done = [case for case, ok in zip(exercise.cases, right, strict=True) if ok]
-    left = [case for case, ok in zip(exercise.cases, right, strict=True) if not ok]
+    cases = [said(TEXTS, case) for case in exercise.cases]
+    done = [case for case, ok in zip(cases, right, strict=True) if ok]
+    left = [case for case, ok in zip(cases, right, strict=True) if not ok]
     first = right.index(False)
     mistakes = ((_result(mistake, exercise.inputs[first]), hint) for mistake, hint in exercise.mistakes)
     hint = next((hint for result, hint in mistakes if _same(result, results[first])), None)
-    hint = hint or _difference(results[first], expected[first])
-    return f"right for {', '.join(done) or 'no case yet'}; wrong for {', '.join(left)}. {left[0]}: {hint}"
+    comma = said(TEXTS, ", ")
+    return said(
+        TEXTS,
+        "right for {done}; wrong for {left}. {case}: {hint}",
+        done=comma.join(done) or said(TEXTS, "no case yet"),
+        left=comma.join(left),
+        case=left[0],
+        hint=said(TEXTS, hint) if hint else _difference(results[first], expected[first]),
+    )
 
 
 class _Calls(TorchFunctionMode):
@@ -90,17 +111,22 @@ def _named(inputs: tuple, answer: Callable) -> str:
 def _difference(result: Any, right: Any) -> str:
     """The difference in one sentence, or both values if no sentence can say it."""
     if isinstance(result, Exception):
-        return f"it raised {type(result).__name__}: {result}"
+        return said(TEXTS, "it raised {name}: {error}", name=type(result).__name__, error=result)
     if isinstance(result, torch.Tensor) and isinstance(right, torch.Tensor):
         if result.shape != right.shape:
-            return f"the shape is {tuple(result.shape)}, expected {tuple(right.shape)}."
+            shapes = dict(shape=tuple(result.shape), expected=tuple(right.shape))
+            return said(TEXTS, "the shape is {shape}, expected {expected}.", **shapes)
         if result.is_floating_point() != right.is_floating_point():
-            return f"the numbers are {result.dtype}, expected {right.dtype}."
+            return said(
+                TEXTS, "the numbers are {dtype}, expected {expected}.", dtype=result.dtype, expected=right.dtype
+            )
         if right.numel() > MANY:
-            return f"the numbers differ by up to {(result.double() - right.double()).abs().max():.2g}."
+            largest = (result.double() - right.double()).abs().max()
+            return said(TEXTS, "the numbers differ by up to {largest:.2g}.", largest=largest)
     elif type(result) is not type(right):
-        return f"the answer is of type {type(result).__name__}, expected {type(right).__name__}."
-    return f"expected\n{_shown(right)}\ngot\n{_shown(result)}\n"
+        types = dict(type=type(result).__name__, expected=type(right).__name__)
+        return said(TEXTS, "the answer is of type {type}, expected {expected}.", **types)
+    return said(TEXTS, "expected\n{expected}\ngot\n{got}\n", expected=_shown(right), got=_shown(result))
 
 
 def _result(function: Callable, inputs: tuple) -> Any:
@@ -127,9 +153,9 @@ def _same(a: Any, b: Any) -> bool:
 
 def _shown(value: Any) -> str:
     if isinstance(value, torch.nn.Module):
-        return f"a small {type(value).__name__.strip('_')}"
+        return said(TEXTS, "a small {name}", name=type(value).__name__.strip("_"))
     if isinstance(value, torch.Tensor) and value.numel() > MANY:
-        return f"a tensor of shape {tuple(value.shape)}"
+        return said(TEXTS, "a tensor of shape {shape}", shape=tuple(value.shape))
     return "\n".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -2,6 +2,8 @@
 
 import torch
 
+from ..._language import said
+from ...chinese.exercises import TEXTS
 from ...models import GPT2, GPT2Config
 from ...positions import position_ids_for
 from .checking import Exercise
@@ -23,7 +25,7 @@ def _last_position_only(model, tokens):
 class _GPT2ThatReadsOneTokenAtATime(GPT2):
     def forward(self, tokens, attention_mask=None, position_ids=None, cache=None):
         if tokens.size(1) != 1:
-            raise ValueError(f"one token at a time: this exercise's model was handed {tokens.size(1)}")
+            raise ValueError(said(TEXTS, "one token at a time: this exercise's model was handed {n}", n=tokens.size(1)))
         return super().forward(tokens, attention_mask, position_ids, cache)
 
 
