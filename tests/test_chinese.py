@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from minigpt._language import columns, in_chinese, padded, said
-from minigpt.chinese import commands, exercises, tour
+from minigpt.chinese import commands, exercises, plots, tour
 from minigpt.commands.chinese_help import wrapped
 from minigpt.commands.main import build_parser, main
 from minigpt.lecture.exercises import EXERCISES, check
 from minigpt.lecture.tour import Guide, causal_attention, cross_entropy_by_hand
 
 ROOT = Path(__file__).parent.parent
-TABLES = {"tour": tour.TEXTS, "exercises": exercises.TEXTS, "commands": commands.TEXTS}
+TABLES = {"tour": tour.TEXTS, "exercises": exercises.TEXTS, "commands": commands.TEXTS, "plots": plots.TEXTS}
 PAIRS = [(name, english, chinese) for name, table in TABLES.items() for english, chinese in table.items()]
 LETTERS = re.compile(r"[^\W\d_]")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -83,9 +83,15 @@ def what_help_says() -> set[str]:
     return shown - commands_described | templates
 
 
-@pytest.mark.parametrize(
-    "name, says", [("tour", what_the_tour_says), ("exercises", what_the_exercises_say), ("commands", what_help_says)]
-)
+def what_pictures_say() -> set[str]:
+    files = (ROOT / "minigpt" / "plots").glob("*.py")
+    return {call.args[0].value for file in files for call in calls(f"plots/{file.name}", "words")}
+
+
+SAYS = {"tour": what_the_tour_says, "exercises": what_the_exercises_say, "commands": what_help_says}
+
+
+@pytest.mark.parametrize("name, says", [*SAYS.items(), ("plots", what_pictures_say)])
 def test_every_text_has_its_translation_and_none_is_left_over(name, says):
     texts = {text for text in says() if text}
     assert texts - TABLES[name].keys() == set(), "without a translation"

@@ -2,55 +2,23 @@
 
 import copy
 import time
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from .. import attention, loss, perplexity
-from .._language import columns, padded, said
+from .._language import padded, said
 from ..checkpoints import find_checkpoint, load_model, load_tokenizer
 from ..chinese.tour import TEXTS
 from ..compare import verify
 from ..compare.oracle import import_transformers
 from ..data import module_documentation
 from ..generation import stream
+from .guide import Claim, Guide
 from .tour_families import three_trained_models
 
 SENTENCE = "The quick brown fox jumps over the lazy dog"  # the lecture's
 UNSEEN_MODULE = "python.unittest.mock"  # held out when weights/tiny was trained
-
-
-@dataclass(frozen=True)
-class Claim:
-    section: str
-    claim: str
-    ok: bool
-
-
-class Guide:
-    """Prints the tour and remembers what was claimed. Texts are English templates with named values; they are printed
-    and kept in the reader's language."""
-
-    def __init__(self, quiet: bool):
-        self.quiet, self.section, self.claims = quiet, "", []
-
-    def title(self, english: str) -> None:
-        self.section = said(TEXTS, english)
-        self.show(f"\n━━ {self.section} " + "━" * max(0, 96 - columns(self.section)))
-
-    def say(self, english: str, **values) -> None:
-        self.show(said(TEXTS, english, **values))
-
-    def show(self, text: str, end: str = "\n") -> None:
-        """Print what is the same in every language."""
-        if not self.quiet:
-            print(text, end=end, flush=True)
-
-    def claim(self, english: str, ok: bool, **values) -> None:
-        text = said(TEXTS, english, **values)
-        self.claims.append(Claim(self.section, text, bool(ok)))
-        self.show(f"   {'✓' if ok else '✗'} {text}")
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, from_white_to
+from .style import BLUE, GREY, from_white_to, words
 
 
 def plot_mask(mask, query_labels=None, key_labels=None, title: str = "") -> Figure:
@@ -40,13 +40,13 @@ def plot_attention(weights, query_labels, key_labels=None, titles=None, columns:
             continue
         image = axes.imshow(weights[head], cmap=from_white_to(BLUE), vmin=0, vmax=1)
         _label_axes(axes, query_labels, key_labels or query_labels)
-        axes.set_title(titles[head] if titles else (f"head {head}" if n_head > 1 else ""), fontsize=11)
-    figure.colorbar(image, ax=grid, label="attention weight", shrink=0.8)
+        axes.set_title(titles[head] if titles else (words("head {head}", head=head) if n_head > 1 else ""), fontsize=11)
+    figure.colorbar(image, ax=grid, label=words("attention weight"), shrink=0.8)
     return figure
 
 
 def _label_axes(axes, query_labels, key_labels) -> None:
     axes.set_yticks(range(len(query_labels)), query_labels)
     axes.set_xticks(range(len(key_labels)), key_labels, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_xlabel("key (looked at)")
-    axes.set_ylabel("query (looking)")
+    axes.set_xlabel(words("key (looked at)"))
+    axes.set_ylabel(words("query (looking)"))

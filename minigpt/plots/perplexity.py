@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..perplexity import Scores, Window
-from .style import BLUE, GREY, ORANGE, token_label
+from .style import BLUE, GREY, ORANGE, token_label, words
 
 
 def _figure(width: float, height: float):
@@ -26,8 +26,8 @@ def draw_windows(axes, windows: list[Window], n_shown: int = 8) -> None:
         middle = (window.first_target + window.end) / 2
         axes.text(middle, row, str(window.end - window.first_target), ha="center", va="center", color="white", size=8)
     axes.set_yticks(range(min(n_shown, len(windows))))
-    axes.set_ylabel("window")
-    axes.set_xlabel("token (grey: context only; blue: scored, and how many)")
+    axes.set_ylabel(words("window"))
+    axes.set_xlabel(words("token (grey: context only; blue: scored, and how many)"))
     axes.invert_yaxis()
 
 
@@ -41,9 +41,9 @@ def plot_loss_by_context(scores: Scores, n_bins: int = 32) -> Figure:
 def draw_loss_by_context(axes, scores: Scores, n_bins: int = 32) -> None:
     contexts, losses = loss_by_context(scores, n_bins)
     axes.plot(contexts, losses, color=BLUE, marker=".")
-    axes.axhline(scores.total / scores.n_scored, color=ORANGE, lw=1, label="mean of all scored tokens")
-    axes.set_xlabel("tokens of context")
-    axes.set_ylabel("loss (nats a token)")
+    axes.axhline(scores.total / scores.n_scored, color=ORANGE, lw=1, label=words("mean of all scored tokens"))
+    axes.set_xlabel(words("tokens of context"))
+    axes.set_ylabel(words("loss (nats a token)"))
     axes.grid(alpha=0.3)
     axes.legend()
 
@@ -76,14 +76,14 @@ def draw_strides(axes, by_stride: dict[int, Scores]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(strides, [str(stride) for stride in strides])
     axes.minorticks_off()
-    axes.set_xlabel("stride")
-    axes.set_ylabel("perplexity (exact)", color=BLUE)
+    axes.set_xlabel(words("stride"))
+    axes.set_ylabel(words("perplexity (exact)"), color=BLUE)
     passes = axes.twinx()
     counts = [len(by_stride[s].windows) for s in strides]
     passes.plot(strides, counts, color=ORANGE, marker="s", ls="--")
     passes.set_yscale("log", base=2)
     passes.set_yticks(counts, [str(count) for count in counts])
-    passes.set_ylabel("forward passes", color=ORANGE)
+    passes.set_ylabel(words("forward passes"), color=ORANGE)
 
 
 def plot_surprise(tokens: list[str], nll: np.ndarray, columns: int = 12) -> Figure:
@@ -137,7 +137,9 @@ def plot_measurement(by_stride: dict[int, Scores], tokens: list[str]) -> Figure:
     grid = figure.subplots(len(draw))
     for axes, panel in zip(grid, draw, strict=True):
         panel(axes)
-    grid[0].set_title(f"the first windows at stride {first.stride}", fontsize=11)
-    grid[1].set_title(f"loss and context at stride {first.stride}", fontsize=11)
-    grid[-1].set_title("the first tokens, from white (expected) to orange (a surprise of 8 nats or more)", fontsize=11)
+    grid[0].set_title(words("the first windows at stride {stride}", stride=first.stride), fontsize=11)
+    grid[1].set_title(words("loss and context at stride {stride}", stride=first.stride), fontsize=11)
+    grid[-1].set_title(
+        words("the first tokens, from white (expected) to orange (a surprise of 8 nats or more)"), fontsize=11
+    )
     return figure

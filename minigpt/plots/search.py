@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from .style import BLUE, GREY, ORANGE
+from .style import BLUE, GREY, ORANGE, words
 
 
 def plot_tree(probabilities, kept=(), framed=(), label=str) -> Figure:
@@ -20,7 +20,7 @@ def plot_tree(probabilities, kept=(), framed=(), label=str) -> Figure:
         places |= {path: (x, height * (i + 0.5) / len(level)) for i, path in enumerate(level)}
     figure = Figure(figsize=(1.2 + 2.9 * len(levels), 0.6 + 0.42 * height), layout="constrained", facecolor="white")
     axes = figure.subplots()
-    axes.text(*places[()], "start", ha="right", va="center")
+    axes.text(*places[()], words("start"), ha="right", va="center")
     for path, probability in probabilities.items():
         parent = path[:-1]
         (x0, y0), (x1, y1) = places[parent], places[path]

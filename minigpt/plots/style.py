@@ -1,12 +1,14 @@
 """Colours, labels and fonts that all pictures share. A picture is dark on white, also on a dark page."""
 
-import unicodedata
 import warnings
 from functools import cache
 
 import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+
+from .._language import columns, said
+from ..chinese.plots import TEXTS
 
 BLUE, ORANGE, GREEN, RED, GREY = "#3b6fb6", "#e07b39", "#4c9a5f", "#c0504d", "#8a8f98"
 
@@ -30,19 +32,21 @@ def use_chinese_font() -> str | None:
     return found
 
 
+def words(english: str, **values) -> str:
+    """Words of a picture in the reader's language. Without a font that has Chinese characters they stay English."""
+    installed = any(name in matplotlib.rcParams["font.family"] for name in CHINESE_FONTS)
+    return said(TEXTS, english, **values) if installed else english.format(**values)
+
+
 def token_label(text: str) -> str:
     """A token as a short axis label: spaces are made visible; characters that no font here has are escaped."""
     shown = text.replace(" ", "␣").replace("\n", "⏎")
     shown = "".join(character if _can_be_drawn(character) else f"\\u{ord(character):04x}" for character in shown)
-    if _columns(shown) <= WIDEST_LABEL:
+    if columns(shown) <= WIDEST_LABEL:
         return shown
-    while _columns(shown) > WIDEST_LABEL - 1:
+    while columns(shown) > WIDEST_LABEL - 1:
         shown = shown[:-1]
     return shown + "…"
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _can_be_drawn(character: str) -> bool:

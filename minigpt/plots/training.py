@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from .style import BLUE, ORANGE
+from .style import BLUE, ORANGE, words
 
 
 def plot_losses(history) -> Figure:
@@ -10,10 +10,10 @@ def plot_losses(history) -> Figure:
     figure = Figure(figsize=(7, 4), layout="constrained", facecolor="white")
     axes = figure.subplots()
     tokens = [record.tokens / 1e6 for record in history]
-    axes.plot(tokens, [record.train_loss for record in history], color=BLUE, label="training")
-    axes.plot(tokens, [record.held_out_loss for record in history], color=ORANGE, label="held out", marker=".")
-    axes.set_xlabel("tokens seen (millions)")
-    axes.set_ylabel("loss (nats a token)")
+    axes.plot(tokens, [record.train_loss for record in history], color=BLUE, label=words("training"))
+    axes.plot(tokens, [record.held_out_loss for record in history], color=ORANGE, label=words("held out"), marker=".")
+    axes.set_xlabel(words("tokens seen (millions)"))
+    axes.set_ylabel(words("loss (nats a token)"))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure
