@@ -62,7 +62,7 @@ def frame_of(markdown: str) -> dict:
     """What the text of a twin has in common: levels and numbers of headings, formulas, links, blocks of code."""
     fences = re.findall(r"(?ms)^```(\w*)\n.*?^```", markdown)
     text = re.sub(r"(?ms)^```.*?^```", "", markdown)
-    code = re.findall(r"`[^`\n]+`", text)
+    code = re.findall(r"`[^`\n]+`", text.replace("notebooks/zh/", "notebooks/"))
     plain = re.sub(r"`[^`\n]+`", "", text)
     formulas = re.findall(r"\$\$.+?\$\$|\$[^$\n]+\$", plain, re.DOTALL)
     return {

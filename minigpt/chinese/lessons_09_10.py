@@ -90,7 +90,7 @@ TEXTS = {
     ),
     # ablate_head
     "Return (B, T, C): the heads side by side, the given one replaced by zeros, through the output projection.": (
-        "返回 (B, T, C)：指定的头换成 0，各个头并排连起来，再经过输出投影。"
+        "返回 (B, T, C)：指定的头换成零，各个头并排连起来，再经过输出投影。"
     ),
     "the bias is missing. It belongs to no head and is added whatever the heads do.": (
         "漏了偏置。它不属于任何一个头，头怎样变，都要加上它。"
