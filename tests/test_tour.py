@@ -1,4 +1,7 @@
 import json
+from pathlib import Path
+
+from printed import assert_lines_occur
 
 from minigpt import attention, loss
 from minigpt.commands.main import main
@@ -13,6 +16,10 @@ def test_the_tour_shows_the_lecture_and_every_claim_holds(capsys):
     assert [out.index(f"━━ {section}") for section in sections] == sorted(out.index(f"━━ {s}") for s in sections)
     for number in ("2.4607", "1.8357", "-1.3472, -2.3242, -3.7108", "[0, 4, 3]", "[1, 2, 3, 4] "):
         assert number in out
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("Some of its lines:\n\n```text\n")[1].split("```")[0]
+    assert len(shown.splitlines()) >= 10
+    assert_lines_occur(shown, out)
 
 
 def test_a_false_claim_shows_and_fails(capsys, monkeypatch):

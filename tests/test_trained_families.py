@@ -146,9 +146,9 @@ def test_tiny_bert_beats_a_guess_from_the_left(corpus, full):
 def test_tiny_t5_reads_its_source():
     card, model, tokenizer = Card("tiny-t5"), load_model("tiny-t5", attention="sdpa"), load_tokenizer("tiny-t5")
     rows, objective = held_out_rows(tokenizer), objective_of("t5", tokenizer)
-    whole = span_losses(model, rows, 128, objective)
+    whole = span_losses(model, rows, 64, objective)
     with cross_attention_cut(model):
-        cut = span_losses(model, rows, 128, objective)
+        cut = span_losses(model, rows, 64, objective)
     assert whole.nats == pytest.approx(card.said(rf"{UNSEEN} alone \| ([\d.]+) nats"), abs=1e-3)
     assert cut.nats == pytest.approx(card.said(rf"{UNSEEN} alone, cross attention cut \| ([\d.]+) nats"), abs=1e-3)
     assert whole.nats < 0.85 * cut.nats and whole.nats_in_spans < 0.85 * cut.nats_in_spans  # the bar
@@ -161,9 +161,9 @@ def test_tiny_t5_beats_a_guess_from_the_left(corpus, full):
     card, model, tokenizer = Card("tiny-t5"), load_model("tiny-t5", attention="sdpa"), load_tokenizer("tiny-t5")
     tokens, unseen = (encode_documents(texts, plain(tokenizer)) for texts in corpus)
     objective = objective_of("t5", tokenizer)
-    whole = span_losses(model, unseen, 128, objective)
+    whole = span_losses(model, unseen, 64, objective)
     with cross_attention_cut(model):
-        cut = span_losses(model, unseen, 128, objective)
+        cut = span_losses(model, unseen, 64, objective)
     counted = kneser_ney_nll(tokens, unseen, tokenizer.vocab_size)[whole.places].mean()
     for what, losses in [("held-out spans", whole), ("cross attention cut", cut)]:
         assert losses.nats == pytest.approx(card.said(rf"\| {what} \| ([\d.]+) nats a predicted token"), abs=1e-3)

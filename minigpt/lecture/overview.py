@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..checkpoints import load_model, load_tokenizer
+from ..checkpoints import load_model, load_tokenizer, on_disk
 from ..plots.readers import Line, Reader, plot_readers
 from ..trace import trace
 
@@ -19,8 +19,8 @@ N_LIKELY = 4
 
 
 def readers() -> list[Reader]:
-    """The three models, what each reads of the sentence, and what it puts into the gap."""
-    return [bert(), gpt2(), t5()]
+    """The models that are on disk, what each reads of the sentence, and what it puts into the gap."""
+    return [reader() for name, reader in {"tiny-bert": bert, "tiny": gpt2, "tiny-t5": t5}.items() if on_disk(name)]
 
 
 def bert() -> Reader:
