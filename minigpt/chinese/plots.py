@@ -21,4 +21,10 @@ TEXTS = {
     "held out": "留出",
     "tokens seen (millions)": "读过的词元（百万）",
     "start": "开始",
+    "BERT reads both sides of the gap": "BERT 读空的左右两边",
+    "GPT-2 reads what stands on the left": "GPT-2 只读左边",
+    "T5 reads a source, and what it has written": "T5 读来源，也读自己写出的",
+    "reads": "读到",
+    "source": "来源",
+    "written": "已写",
 }

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..checkpoints import load_model, load_tokenizer, on_disk
 from ..plots.readers import Line, Reader, plot_readers
+from ..plots.style import words
 from ..trace import trace
 
 LEFT, RIGHT = "Return the", " of elements in the array."
@@ -28,8 +29,8 @@ def bert() -> Reader:
     ids = tokenizer.encode(f"{LEFT} [MASK]{RIGHT}")
     gap = ids.index(tokenizer.mask_id)
     seen = trace(model, torch.tensor([ids]))
-    line = Line("reads", tokenizer.pieces(ids), looks(seen.attention_weights, gap), predicts=gap)
-    return Reader("BERT reads both sides of the gap", [line], likely(seen.logits[0, gap], tokenizer))
+    line = Line(words("reads"), tokenizer.pieces(ids), looks(seen.attention_weights, gap), predicts=gap)
+    return Reader(words("BERT reads both sides of the gap"), [line], likely(seen.logits[0, gap], tokenizer))
 
 
 def gpt2() -> Reader:
@@ -38,8 +39,8 @@ def gpt2() -> Reader:
     seen = trace(model, torch.tensor([left]))
     attention = [*looks(seen.attention_weights, -1), *[None] * (1 + len(right))]
     pieces = [*tokenizer.pieces(left), "?", *tokenizer.pieces(right)]
-    line = Line("reads", pieces, attention, predicts=len(left) - 1)
-    return Reader("GPT-2 reads what stands on the left", [line], likely(seen.logits[0, -1], tokenizer))
+    line = Line(words("reads"), pieces, attention, predicts=len(left) - 1)
+    return Reader(words("GPT-2 reads what stands on the left"), [line], likely(seen.logits[0, -1], tokenizer))
 
 
 def t5() -> Reader:
@@ -48,10 +49,10 @@ def t5() -> Reader:
     written = [model.config.decoder_start_token_id, tokenizer.vocabulary["<extra_id_0>"]]
     seen = trace(model, torch.tensor([source]), torch.tensor([written]))
     lines = [
-        Line("source", tokenizer.pieces(source), looks(seen.cross_attention_weights, -1)),
-        Line("written", tokenizer.pieces(written), looks(seen.attention_weights, -1), predicts=len(written) - 1),
+        Line(words("source"), tokenizer.pieces(source), looks(seen.cross_attention_weights, -1)),
+        Line(words("written"), tokenizer.pieces(written), looks(seen.attention_weights, -1), predicts=len(written) - 1),
     ]
-    return Reader("T5 reads a source, and what it has written", lines, likely(seen.logits[0, -1], tokenizer))
+    return Reader(words("T5 reads a source, and what it has written"), lines, likely(seen.logits[0, -1], tokenizer))
 
 
 def looks(attention_weights: Sequence[torch.Tensor], query: int) -> list[float]:
