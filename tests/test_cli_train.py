@@ -8,7 +8,9 @@ import torch
 from command_line import run
 
 from minigpt import GPT2, GPT2Config, Tokenizer, generate, load_model, load_tokenizer, save_model
+from minigpt.commands.train_report import kept, next_commands, overfitting
 from minigpt.data import hold_out_tail, hold_out_tails
+from minigpt.train import Record, evaluate
 
 SMALL = ["n_layer=1", "n_embd=8", "n_head=1", "n_positions=16", "vocab_size=270", "warmup_steps=1"]
 SENTENCE = "Return the number of items in the list, or zero if it is empty. "
@@ -232,3 +234,50 @@ def test_a_model_with_a_larger_tokenizer_is_refused_before_anything_is_written(c
     usual = ["--init", padded, "--text", tmp_path / "own.txt", "--steps", 2, "--out", tmp_path / "more"]
     code, _, err = run(capsys, "train", *usual, "--set", "context=16")
     assert code == 2 and "the tokenizer has 262 ids, the model 200" in err and not (tmp_path / "more").exists()
+
+
+# --- the best step is kept -------------------------------------------------------------------------------------------
+
+
+def records(*losses):
+    return [Record(10 * n, 0, 0.0, 0.0, loss, 0.0) for n, loss in enumerate(losses, start=1)]
+
+
+def test_the_weights_of_the_best_step_are_kept(capsys, tmp_path):
+    """A large learning rate on a short text: the held-out loss falls, and rises again."""
+    file = tmp_path / "own.txt"
+    file.write_text("".join(chr(97 + n % 26) for n in np.random.default_rng(0).integers(26, size=3000)))
+    changes = ["evaluate_every=4", "learning_rate=0.3", "batch_size=8", "clip=100"]
+    code, out, err = train(capsys, tmp_path, *changes, "--text", file, steps=40)
+    assert code == 0, err
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:]
+    losses = {int(row.split(",")[0]): float(row.split(",")[4]) for row in rows}
+    best = min(losses, key=losses.get)
+    assert best < 40, "this run should end worse than it was"
+    assert f"kept: the weights of step {best}, held-out loss {losses[best]:.4f}, the lowest of 10" in out
+    model = load_model(tmp_path / "run", attention="sdpa")
+    held_out = np.load(tmp_path / "run" / "held_out.npy")
+    assert evaluate(model, held_out, 8) == pytest.approx(losses[best], abs=1e-6)
+    for command in ('generate "..."', "perplexity --text FILE", "verify"):
+        assert f"python -m minigpt {command} --source {tmp_path / 'run'}" in out
+
+
+def test_overfitting_is_said_once():
+    falling, rising = [5.0, 4.0, 3.0], [3.1, 3.2, 3.3, 3.4, 3.5]
+    said = [overfitting(records(*falling, *rising[:n]), 12) for n in range(len(rising) + 1)]
+    assert [warning is not None for warning in said] == [False, False, False, True, False, False]
+    assert "lowest at step 30, 3 evaluations ago (3.0000)" in said[3] and "--steps 30" in said[3]
+    assert overfitting(records(5.0), 1) is None and overfitting(records(3.0, 3.0, 3.0), 4) is not None
+
+
+def test_what_is_kept_is_the_first_of_equals():
+    assert kept(records(5.0, 3.0, 3.0)) == (
+        "kept: the weights of step 20, held-out loss 3.0000, the lowest of 3 evaluations (chosen on this text: "
+        "another text gives more)"
+    )
+    assert kept(records(5.0)) == "kept: the weights of step 10, held-out loss 5.0000"
+
+
+def test_each_family_is_told_what_to_do_next(tmp_path):
+    assert "fill" in next_commands(tmp_path, "bert") and "perplexity" not in next_commands(tmp_path, "bert")
+    assert "<extra_id_0>" in next_commands(tmp_path, "t5")

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from .._checks import choice, integer
 from .._files import read_json, write_whole
@@ -17,11 +19,11 @@ from ..generation import fill_mask, generate
 from ..models import MODELS
 from ..plots import plot_losses
 from ..tokenizer import Tokenizer
-from ..train import RECIPES, Record, TrainConfig, steps_on_disk, train
+from ..train import RECIPES, Record, TrainConfig, best_of, steps_on_disk, train
 from ..train.processes import Group, local_device, process_group
 from ..train.recipes import SPECIAL_TOKENS, ids_of, objective_of, with_frame
 from .options import add_device, device_of, not_empty, seed, unwritable
-from .train_report import TOKEN_FILES, print_baselines, print_figures
+from .train_report import TOKEN_FILES, kept, next_commands, overfitting, print_baselines, print_figures
 from .train_settings import (
     RUN_FILE,
     check_folder,
@@ -178,18 +180,29 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool, 
         print(f"{len(tokens):,} tokens to train on, {len(held_out):,} held out, vocabulary {tokenizer.vocab_size}")
         print(f"{n_parameters:,} parameters; Ctrl-C ends early and saves, --resume goes on")
 
+    file_dtype = getattr(torch, run.get("file_dtype", FILE_DTYPES[0]))
+    n_evaluations = -(-config.steps // config.evaluate_every)
+
     def keep(history: list[Record]) -> None:
-        save_model(model, directory, tokenizer, file_dtype=getattr(torch, run.get("file_dtype", FILE_DTYPES[0])))
+        if best_of(history) is history[-1]:
+            save_model(model, directory, tokenizer, file_dtype=file_dtype)
+        if warning := overfitting(history, n_evaluations):
+            tqdm.write(warning, file=sys.stderr)
         plot_losses(history).savefig(directory / "loss.png", dpi=120)
         with open(directory / "samples.txt", "a", encoding="utf-8") as file:
             file.write(f"--- step {history[-1].step}\n{sample(model, tokenizer, held_out, config.seed)}\n\n")
 
     history = train(model, tokens, held_out, config, directory, keep, objective=objective, resume=resume, group=group)
     if group.writes:
+        best = best_of(history)
+        if best is not history[-1]:
+            model = load_model(directory, device, attention="sdpa")
+        print(kept(history))
         print_figures(model, tokenizer, objective, held_out, config.context, run)
         if baselines:
             print_baselines(directory, objective, config)
         print(f"model, tokenizer, metrics.csv, loss.png, samples.txt and snapshots are in {directory}")
+        print(next_commands(directory, kind))
     return 0 if history and history[-1].step == config.steps else 130
 
 

@@ -10,12 +10,44 @@ from ..checkpoints import load_model
 from ..data import read_token_file
 from ..perplexity import score
 from ..tokenizer import Tokenizer
-from ..train import MaskedTokens, NextToken, Objective, Spans, TrainConfig, induction_gap
+from ..train import MaskedTokens, NextToken, Objective, Record, Spans, TrainConfig, best_of, induction_gap
 from ..train.baselines import kneser_ney_guesses, kneser_ney_nll, primed_lzma_bytes, unigram
 from ..train.held_out import cross_attention_cut, masked_guesses, span_losses
 from .train_settings import RUN_FILE
 
 TOKEN_FILES = ("train.npy", "held_out.npy")
+
+
+def overfitting(history: list[Record], n_evaluations: int) -> str | None:
+    """A warning, once: a quarter of all evaluations, and at least two, have brought no lower held-out loss."""
+    best = best_of(history)
+    since = len(history) - 1 - history.index(best)
+    if since != max(2, -(-n_evaluations // 4)):
+        return None
+    return (
+        f"the held-out loss was lowest at step {best.step}, {since} evaluations ago ({best.held_out_loss:.4f}): since "
+        "then the model learns its training text word for word. The weights of that step are kept. A longer text, a "
+        f"smaller model, dropout, or --steps {best.step} helps; Ctrl-C ends the run"
+    )
+
+
+def kept(history: list[Record]) -> str:
+    """Which step's weights are in the folder, and why."""
+    best = best_of(history)
+    text = f"kept: the weights of step {best.step}, held-out loss {best.held_out_loss:.4f}"
+    if len(history) == 1:
+        return text
+    return f"{text}, the lowest of {len(history)} evaluations (chosen on this text: another text gives more)"
+
+
+def next_commands(directory: Path, model_type: str) -> str:
+    """Commands that use the trained model."""
+    text = {"bert": 'fill "... [MASK] ..."', "t5": 'generate "... <extra_id_0> ..."'}.get(model_type, 'generate "..."')
+    commands = [f"python -m minigpt {text} --source {directory}"]
+    if model_type in ("gpt2", "llama"):
+        commands.append(f"python -m minigpt perplexity --text FILE --source {directory}")
+    commands.append(f"python -m minigpt verify --source {directory}")
+    return "\n".join(["use it:", *(f"  {command}" for command in commands)])
 
 
 def print_figures(model, tokenizer: Tokenizer, objective: Objective, held_out: np.ndarray, context: int, run: dict):

@@ -2,7 +2,7 @@
 
 from .config import TrainConfig
 from .held_out import evaluate, induction_gap
-from .history import Record
+from .history import Record, best_of
 from .loop import check_lengths, train
 from .objectives import Examples, MaskedTokens, NextToken, Objective, Spans, accumulate
 from .optimizer import decay_groups, learning_rate_at
@@ -19,6 +19,7 @@ __all__ = [
     "Spans",
     "TrainConfig",
     "accumulate",
+    "best_of",
     "check_lengths",
     "decay_groups",
     "evaluate",

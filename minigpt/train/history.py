@@ -21,6 +21,11 @@ class Record:
     seconds: float
 
 
+def best_of(history: list[Record]) -> Record:
+    """The record with the lowest held-out loss, the first of equals."""
+    return min(history, key=lambda record: record.held_out_loss)
+
+
 def write_history(history: list[Record], file: str | Path) -> None:
     """The history as CSV, a column for each field of Record. When writing fails, the file stays as it was."""
     text = io.StringIO(newline="")
