@@ -262,6 +262,29 @@ def test_the_weights_of_the_best_step_are_kept(capsys, tmp_path):
         assert f"python -m minigpt {command} --source {tmp_path / 'run'}" in out
 
 
+def test_a_run_that_ends_between_snapshot_and_file_loses_no_best_step(capsys, tmp_path, monkeypatch):
+    from minigpt.commands import train as command
+
+    file = tmp_path / "own.txt"
+    file.write_text(SENTENCE * 60, encoding="utf-8")
+    right, saved = command.save_model, []
+
+    def fails_the_second_time(model, *arguments, **named):
+        saved.append(model)
+        if len(saved) == 2:
+            raise OSError("no space left")
+        right(model, *arguments, **named)
+
+    monkeypatch.setattr(command, "save_model", fails_the_second_time)
+    code, _, err = train(capsys, tmp_path, "evaluate_every=2", "learning_rate=1e-2", "--text", file, steps=4)
+    assert code == 2 and "no space left" in err
+    code, out, err = run(capsys, "train", "--resume", "--out", tmp_path / "run")
+    assert code == 0 and "kept: the weights of step 4" in out, err
+    losses = [row.split(",")[4] for row in (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:]]
+    held_out = np.load(tmp_path / "run" / "held_out.npy")
+    assert evaluate(load_model(tmp_path / "run", attention="sdpa"), held_out, 8) == pytest.approx(float(losses[1]))
+
+
 def test_overfitting_is_said_once():
     falling, rising = [5.0, 4.0, 3.0], [3.1, 3.2, 3.3, 3.4, 3.5]
     said = [overfitting(records(*falling, *rising[:n]), 12) for n in range(len(rising) + 1)]

@@ -19,7 +19,7 @@ from ..generation import fill_mask, generate
 from ..models import MODELS
 from ..plots import plot_losses
 from ..tokenizer import Tokenizer
-from ..train import RECIPES, Record, TrainConfig, best_of, steps_on_disk, train
+from ..train import RECIPES, Record, TrainConfig, best_of, load_snapshot, steps_on_disk, train
 from ..train.processes import Group, local_device, process_group
 from ..train.recipes import SPECIAL_TOKENS, ids_of, objective_of, with_frame
 from .options import add_device, device_of, not_empty, seed, unwritable
@@ -183,15 +183,22 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool, 
     file_dtype = getattr(torch, run.get("file_dtype", FILE_DTYPES[0]))
     n_evaluations = -(-config.steps // config.evaluate_every)
 
-    def keep(history: list[Record]) -> None:
+    def keep_best(history: list[Record]) -> None:
         if best_of(history) is history[-1]:
             save_model(model, directory, tokenizer, file_dtype=file_dtype)
+
+    def keep(history: list[Record]) -> None:
+        keep_best(history)
         if warning := overfitting(history, n_evaluations):
             tqdm.write(warning, file=sys.stderr)
         plot_losses(history).savefig(directory / "loss.png", dpi=120)
         with open(directory / "samples.txt", "a", encoding="utf-8") as file:
             file.write(f"--- step {history[-1].step}\n{sample(model, tokenizer, held_out, config.seed)}\n\n")
 
+    if resume and group.writes:  # the run may have ended between a snapshot and the model's file
+        state = load_snapshot(directory / "snapshots")
+        model.load_state_dict(state["model"])
+        keep_best([Record(**record) for record in state["history"]])
     history = train(model, tokens, held_out, config, directory, keep, objective=objective, resume=resume, group=group)
     if group.writes:
         best = best_of(history)

@@ -46,8 +46,7 @@ def train(
     objective says what is predicted (objectives.py); None = the next token, with config.end_of_text.
     With a directory the history is also kept there, in metrics.csv, and a snapshot of everything is taken at each
     evaluation; resume=True goes on from the newest, bit for bit. on_record is called with the history after each
-    evaluation, before the snapshot. Ctrl-C ends the training after the step it is in, with a last evaluation and a
-    snapshot.
+    evaluation. Ctrl-C ends the training after the step it is in, with a last evaluation and a snapshot.
 
     Raises ValueError, before any work, for a text shorter than one row, nothing to resume, a resumed run of another
     config, text or number of processes; FloatingPointError when the loss is nan or infinite; OSError when the disk
@@ -74,9 +73,9 @@ def train(
                 held_out=f"{record.held_out_loss:.3f}",
                 tokens_per_s=f"{record.tokens / record.seconds:,.0f}",
             )
-            if group.writes and on_record is not None:
-                on_record(run.history)  # before the snapshot: whoever goes on from it has done this, too
             run.keep()
+            if group.writes and on_record is not None:
+                on_record(run.history)
             group.wait()
             if stop:
                 break
