@@ -71,7 +71,7 @@ to begin with:
     "Measure how well a model predicts a text, and average it in every way": (
         "测量模型预测一段文本有多准，并用各种方法求平均"
     ),
-    "a text file in UTF-8": "UTF-8 文本文件",
+    "a text file in UTF-8; - is stdin": "UTF-8 文本文件；- 表示标准输入",
     "WikiText-2's test set, joined as the lecture does": "WikiText-2 的测试集，拼接方法与讲义相同",
     "measure a published number with its settings: {names}; all = those whose weights are on disk": (
         "按原来的设置重新测量一个公布过的数：{names}；all 表示权重已在磁盘上的那些"

@@ -23,8 +23,8 @@ TEXTS = {
     "start": "开始",
     "BERT reads both sides of the gap": "BERT 读空的左右两边",
     "GPT-2 reads what stands on the left": "GPT-2 只读左边",
-    "T5 reads a source, and what it has written": "T5 读来源，也读自己写出的",
+    "T5 reads a source, and what it has written": "T5 读源文本，也读自己写出的",
     "reads": "读到",
-    "source": "来源",
+    "source": "源文本",
     "written": "已写",
 }

@@ -4,10 +4,12 @@ import argparse
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import torch
 
+from .._files import decode_text, read_text
 from ..checkpoints import load_model, load_tokenizer
 from ..tokenizer import Tokenizer
 
@@ -73,6 +75,12 @@ def check_picture(file: str | None) -> None:
     check_writable(file)
     if file and Path(file).suffix not in PICTURES:
         raise ValueError(f"--plot {file}: the name of a picture ends in {', '.join(PICTURES)}")
+
+
+def text_of(file: str) -> str:
+    """The text of a file, or of stdin where its name is -. Raises ValueError for bytes that are not UTF-8, OSError for a
+    file that cannot be read."""
+    return decode_text(sys.stdin.buffer.read(), "stdin") if file == "-" else read_text(file)
 
 
 def device_of(options) -> torch.device:

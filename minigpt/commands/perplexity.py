@@ -5,12 +5,11 @@ import math
 import os
 import sys
 
-from .._files import read_text
 from .._language import said
 from ..checkpoints import load_model, load_tokenizer, on_disk
 from ..chinese.commands import TEXTS
 from ..data import dataset_text
-from ..perplexity import AGGREGATIONS, PUBLISHED, Scores, score, wikitext_words
+from ..perplexity import AGGREGATIONS, PUBLISHED, Scores, TextSize, score, wikitext_words
 from ..plots import plot_measurement
 from ..plots.perplexity import surprise_in_colour
 from .options import (
@@ -26,6 +25,7 @@ from .options import (
     not_empty,
     positive,
     print_json,
+    text_of,
 )
 
 NAME, HELP = "perplexity", "Measure how well a model predicts a text, and average it in every way"
@@ -35,7 +35,7 @@ TOKENS_IN_PLOT = 96
 
 def add(parser) -> None:
     texts = parser.add_mutually_exclusive_group(required=True)
-    texts.add_argument("--text", type=not_empty, metavar="FILE", help="a text file in UTF-8")
+    texts.add_argument("--text", type=not_empty, metavar="FILE", help="a text file in UTF-8; - is stdin")
     texts.add_argument("--dataset", choices=["wikitext2"], help="WikiText-2's test set, joined as the lecture does")
     names = [published.name for published in PUBLISHED]
     texts.add_argument(
@@ -73,7 +73,7 @@ def add(parser) -> None:
 def run(options) -> int:
     if options.published:
         return run_published(options)
-    text = read_text(options.text) if options.text else dataset_text(options.dataset)
+    text = text_of(options.text) if options.text else dataset_text(options.dataset)
     check_picture(options.plot)
     check_writable(options.losses)
     model, tokenizer = load(options)
@@ -82,8 +82,10 @@ def run(options) -> int:
     for stride in dict.fromkeys(options.stride or [None]):
         scores = score(model, ids, options.window, stride, options.batch_size)
         measured[scores.stride] = scores
-    n_words, n_bytes = wikitext_words() if options.dataset else len(text.split()), len(text.encode())
-    rows = [numbers(scores, n_words, n_bytes) for scores in measured.values()]
+    size = TextSize.of(text)
+    if options.dataset:
+        size = size._replace(words=wikitext_words())
+    rows = [numbers(scores, size) for scores in measured.values()]
     first = next(iter(measured.values()))
 
     if options.plot:
@@ -98,7 +100,7 @@ def run(options) -> int:
         return 0
     if options.surprise:
         print_surprise(tokens, first.nll[: len(tokens)])
-    print_one(first, rows[0], n_words, n_bytes) if len(rows) == 1 else print_several(rows)
+    print_one(first, rows[0], size) if len(rows) == 1 else print_several(rows, size)
     return 0
 
 
@@ -118,7 +120,7 @@ def print_surprise(tokens: list[str], nll) -> None:
     print()
 
 
-def numbers(scores: Scores, n_words: int, n_bytes: int) -> dict:
+def numbers(scores: Scores, size: TextSize) -> dict:
     """What was measured and every aggregation of it, by name."""
     counts = {
         "tokens": len(scores.nll),
@@ -127,20 +129,22 @@ def numbers(scores: Scores, n_words: int, n_bytes: int) -> dict:
         "windows": len(scores.windows),
         "scored": scores.n_scored,
     }
-    return counts | {a.name: a.value(scores, n_words, n_bytes) for a in AGGREGATIONS}
+    return counts | {a.name: a.value(scores, size) for a in AGGREGATIONS}
 
 
-def print_one(scores: Scores, row: dict, n_words: int, n_bytes: int) -> None:
+def print_one(scores: Scores, row: dict, size: TextSize) -> None:
     """A line for each aggregation, with its formula and where it comes from."""
     print(f"{row['tokens']} tokens, {row['scored']} scored in {row['windows']} windows", end=" ")
-    print(f"of {row['window']}, stride {row['stride']}; {n_words} words, {n_bytes} bytes")
+    words = f"{size.words} words, " if size.words else ""
+    print(f"of {row['window']}, stride {row['stride']}; {words}{size.characters} characters, {size.bytes} bytes")
     if scores.n_unscored:
         print(f"{scores.n_unscored} tokens, the first of each later window, are not scored: take a smaller stride")
     for a in AGGREGATIONS:
         print(f"{a.name:24}{_number(row[a.name]):>14}   {a.source}\n{'':41}{a.formula}")
+    print_why_no_words(size)
 
 
-def print_several(rows: list[dict]) -> None:
+def print_several(rows: list[dict], size: TextSize) -> None:
     """A line for each stride; a window is a forward pass."""
     columns = ["stride", "windows", "scored", *(a.name for a in AGGREGATIONS)]
     print("  ".join(f"{name:>12}" for name in columns))
@@ -148,6 +152,12 @@ def print_several(rows: list[dict]) -> None:
         print("  ".join(f"{_number(row[name]):>{max(12, len(name))}}" for name in columns))
     if any(row["scored"] < row["tokens"] - 1 for row in rows):
         print("Where fewer are scored, the first token of each later window had nothing to be predicted from.")
+    print_why_no_words(size)
+
+
+def print_why_no_words(size: TextSize) -> None:
+    if not size.words:
+        print("No number per word: words need spaces, and this text has none between them.")
 
 
 def _number(value: float) -> str:

@@ -55,7 +55,7 @@ def spans(
     share: float = 0.15,
     mean_length: float = 3.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows (B, T) -> sources (B, S) and labels (B, L) int64 (Raffel et al. 2020, section 3.1.4, "Corrupting spans").
+    """Rows (B, T) -> sources (B, S) and labels (B, L) int64 (Raffel et al. 2020, section 3.3.4, "Corrupting spans").
 
     In each row a share of the tokens, in spans of mean_length on average, is cut out; in place of the n-th span stands
     the n-th sentinel. The labels are the sentinels in this order, each with its span after it. Both end with

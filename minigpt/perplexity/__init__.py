@@ -2,7 +2,7 @@
 
 from .lecture_loop import lecture_perplexity
 from .published import PUBLISHED, detokenize, wikitext_words
-from .scores import AGGREGATIONS, Scores
+from .scores import AGGREGATIONS, Scores, TextSize
 from .scoring import score
 from .windows import Window, sliding_windows
 
@@ -10,6 +10,7 @@ __all__ = [
     "AGGREGATIONS",
     "PUBLISHED",
     "Scores",
+    "TextSize",
     "Window",
     "detokenize",
     "lecture_perplexity",

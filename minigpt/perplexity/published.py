@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from ..data import dataset_text
-from .scores import AGGREGATIONS, Scores
+from .scores import AGGREGATIONS, Scores, TextSize
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Published:
     def measured(self, scores: Scores, text: str) -> float:
         """The number that corresponds to the published one."""
         [aggregation] = [a for a in AGGREGATIONS if a.name == self.aggregation]
-        return aggregation.value(scores, wikitext_words(), len(text.encode()))
+        return aggregation.value(scores, TextSize.of(text)._replace(words=wikitext_words()))
 
 
 LECTURE, DOCUMENTATION, PER_WORD = "window_mean_perplexity", "docs_perplexity", "word_perplexity"

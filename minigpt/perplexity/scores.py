@@ -1,6 +1,7 @@
 """One loss per token, and every way of averaging them."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,6 +78,11 @@ class Scores:
         """exp(Σ nll / n_words), as in papers with word-level vocabularies. Raises ValueError for n_words below 1."""
         return _exp(self.whole_total / integer("n_words", n_words, 1))
 
+    def character_perplexity(self, n_characters: int) -> float:
+        """exp(Σ nll / n_characters): as word_perplexity, for texts that have no spaces between words, such as Chinese.
+        A character is a code point of Unicode, as in len(text). Raises ValueError for n_characters below 1."""
+        return _exp(self.whole_total / integer("n_characters", n_characters, 1))
+
     def bits_per_byte(self, n_bytes: int) -> float:
         """Σ nll / (ln 2 · n_bytes), a unit that does not depend on the tokenizer. n_bytes is the UTF-8 length of the
         text. Raises ValueError for n_bytes below 1."""
@@ -96,26 +102,52 @@ def _exp(nats: float) -> float:
     return math.exp(nats) if nats < 709 else math.inf
 
 
+# Chinese, Japanese, Thai, Lao, Burmese and Khmer are written without spaces between words (Korean has them).
+WITHOUT_SPACES = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]"
+)
+
+
+class TextSize(NamedTuple):
+    """How long a text is, in the units that a loss is divided by. words is 0 where spaces do not mark the words."""
+
+    words: int
+    characters: int
+    bytes: int  # in UTF-8
+
+    @classmethod
+    def of(cls, text: str) -> "TextSize":
+        """The size of a text. Its words are what stands between spaces and line ends; it counts as 0 words where most
+        of its letters belong to a script without spaces, and where there is no space in it: then these are lines, not
+        words."""
+        words = text.split()
+        unspaced, letters = len(WITHOUT_SPACES.findall(text)), sum(map(str.isalpha, text))
+        without = len(words) < 2 or 2 * unspaced > letters
+        return cls(0 if without else len(words), len(text), len(text.encode()))
+
+
 class Aggregation(NamedTuple):
     """One way to make a single number of the losses."""
 
     name: str  # in printed tables and in `PUBLISHED`
     formula: str
     source: str
-    value: Callable[[Scores, int, int], float]  # of (scores, words in the text, bytes in the text)
+    value: Callable[[Scores, TextSize], float]  # nan where there is no such number
 
 
 # w is a window, n_w the tokens it scores; trg_len_w is n_w, but n_w + 1 in the first window and without overlap.
 AGGREGATIONS = [
     Aggregation("perplexity", "exp(Σ nll / n)", "exact: every scored token weighs the same",
-                lambda scores, n_words, n_bytes: scores.perplexity),
+                lambda scores, size: scores.perplexity),
     Aggregation("window_mean_perplexity", "exp(mean_w(Σ_w nll / n_w))", "the lecture: a mean of the windows' means",
-                lambda scores, n_words, n_bytes: scores.window_mean_perplexity),
+                lambda scores, size: scores.window_mean_perplexity),
     Aggregation("docs_perplexity", "exp(Σ_w (trg_len_w - 1) Σ_w nll / n_w / Σ_w (trg_len_w - 1))",
                 "today's Hugging Face documentation (transformers #34387)",
-                lambda scores, n_words, n_bytes: scores.docs_perplexity),
+                lambda scores, size: scores.docs_perplexity),
     Aggregation("word_perplexity", "exp(Σ nll / words)", "papers with word vocabularies; GPT-2's, table 3",
-                lambda scores, n_words, n_bytes: scores.word_perplexity(n_words) if n_words else math.nan),
+                lambda scores, size: scores.word_perplexity(size.words) if size.words else math.nan),
+    Aggregation("character_perplexity", "exp(Σ nll / characters)", "for texts without spaces, such as Chinese",
+                lambda scores, size: scores.character_perplexity(size.characters)),
     Aggregation("bits_per_byte", "Σ nll / (ln 2 · bytes)", "the one that tokenizers cannot change",
-                lambda scores, n_words, n_bytes: scores.bits_per_byte(n_bytes)),
+                lambda scores, size: scores.bits_per_byte(size.bytes)),
 ]  # fmt: skip
