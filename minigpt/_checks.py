@@ -19,12 +19,37 @@ def integer(name: str, value, least: int | None = None, most: int | None = None)
     return number
 
 
+def several(name: str, value: Iterable, what: str) -> Iterable:
+    """A list of something, or another iterable. One string is refused, whose letters would be taken for its members;
+    so are None and a number."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        raise ValueError(f"{name} must be a list of {what}, got {value!r:.80}")
+    return value
+
+
+def list_of_texts(name: str, value: Iterable[str]) -> list[str]:
+    """A list of texts, all of them str."""
+    found = list(several(name, value, "texts"))
+    for place, text in enumerate(found):
+        if not isinstance(text, str):
+            raise ValueError(f"{name} must be a list of texts, got {text!r:.80} as text {place}")
+    return found
+
+
 def token_ids(name: str, ids: Iterable) -> list[int]:
     """A row of ids as a list of ints. It may come as a list, a range, an array or a tensor."""
-    ids = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str | bytes) else ids
-    if not isinstance(ids, list) or not all(type(token) is int or is_integer(token) for token in ids):
+    several(name, ids, "integer token ids")
+    row = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    if not all(type(token) is int or is_integer(token) for token in row):
         raise ValueError(f"{name} must be a list of integer token ids, got {ids!r:.80}")
-    return [index(token) for token in ids]
+    return [index(token) for token in row]
+
+
+def end_ids(name: str, value) -> int | tuple[int, ...]:
+    """The id that ends a text, or several in a list or tuple: each of them does. One id in a list is that id."""
+    if isinstance(value, list | tuple) and len(value) > 1:
+        return tuple(integer(name, id) for id in value)
+    return integer(name, value[0] if isinstance(value, list | tuple) and value else value)
 
 
 def is_integer(value) -> bool:

@@ -52,7 +52,8 @@ def causal_mask(n_query: int, n_key: int, device=None) -> torch.Tensor:
 
     Raises ValueError unless 1 <= n_query <= n_key: an earlier query would have no position.
     """
-    if not 1 <= integer("n_query", n_query) <= integer("n_key", n_key):
+    n_query, n_key = integer("n_query", n_query), integer("n_key", n_key)
+    if not 1 <= n_query <= n_key:
         raise ValueError(f"causal_mask needs 1 <= n_query <= n_key, got n_query={n_query}, n_key={n_key}")
     query_position = torch.arange(n_key - n_query, n_key, device=device)[:, None]
     key_position = torch.arange(n_key, device=device)[None, :]
@@ -296,5 +297,4 @@ class MultiHeadAttention(nn.Module):
 
     def _check_width(self, name, x):
         if x.dim() != 3 or x.size(-1) != self.query.in_features:
-            expected = f"(B, tokens, {self.query.in_features})"
-            raise ValueError(f"{name} must have shape {expected}, got {tuple(x.shape)}")
+            raise ValueError(f"{name} must have shape (B, tokens, {self.query.in_features}), got {tuple(x.shape)}")

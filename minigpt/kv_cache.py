@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ._checks import integer
+from ._checks import integer, token_ids
 
 
 class KVCache:
@@ -50,13 +50,15 @@ class KVCache:
 
         Raises ValueError for anything but at least one index of a row.
         """
-        rows = torch.as_tensor(rows)
-        inside = rows.dtype == torch.int64 and rows.dim() == 1 and all(0 <= r < self.batch_size for r in rows.tolist())
-        if not inside or len(rows) == 0:
-            raise ValueError(f"rows must be a list of indices in 0..{self.batch_size - 1}, got {rows.tolist()}")
-        if rows.tolist() == list(range(self.batch_size)):
+        try:
+            chosen = [integer("row", row, 0, self.batch_size - 1) for row in token_ids("rows", rows)]
+        except ValueError:
+            chosen = []
+        if not chosen:
+            raise ValueError(f"rows must be a list of indices in 0..{self.batch_size - 1}, got {rows!r:.80}")
+        if chosen == list(range(self.batch_size)):
             return
-        rows = rows.to(self.keys.device)
+        rows = torch.tensor(chosen, device=self.keys.device)
         filled = [old[:, rows, :, : self.length] for old in (self.keys, self.values)]
         if len(rows) != self.batch_size:
             self.keys, self.values = (

@@ -104,7 +104,7 @@ def next_token_loss(
     and for a num_items below 1.
     """
     _check_rows(logits, labels)
-    check_reduction(reduction, num_items)
+    num_items = check_reduction(reduction, num_items)
     counted_targets(labels, logits.size(-1), logits.device, ignore_index)  # the first too, though nothing predicts it
     logits, targets = logits[:, :-1], next_token_targets(labels, attention_mask, ignore_index)
     return _loss(logits, targets, ignore_index, reduction, num_items)
@@ -125,7 +125,7 @@ def masked_loss(
     `next_token_loss`. Raises ValueError as that does.
     """
     _check_rows(logits, labels)
-    check_reduction(reduction, num_items)
+    num_items = check_reduction(reduction, num_items)
     return _loss(logits, labels, ignore_index, reduction, num_items)
 
 
@@ -159,6 +159,7 @@ def decoder_inputs(
     """
     if labels.dim() != 2:
         raise ValueError(f"labels must have shape (batch, tokens), got {tuple(labels.shape)}")
+    start_token_id, pad_token_id = integer("start_token_id", start_token_id), integer("pad_token_id", pad_token_id)
     refuse_pads(labels, pad_token_id, ignore_index)
     inputs = labels.roll(1, dims=1)
     inputs[:, 0] = start_token_id
@@ -167,6 +168,8 @@ def decoder_inputs(
 
 def refuse_pads(labels: torch.Tensor, pad_token_id: int | None, ignore_index: int = -100) -> None:
     """Raise ValueError, with its place, for a label that is a pad."""
+    ignore_index = integer("ignore_index", ignore_index)
+    pad_token_id = None if pad_token_id is None else integer("pad_token_id", pad_token_id)
     if pad_token_id is not None and pad_token_id != ignore_index and (labels == pad_token_id).any():
         row, column = (labels == pad_token_id).nonzero()[0].tolist()
         raise ValueError(
@@ -203,17 +206,19 @@ def next_token_targets(
             f"labels, {tuple(labels.shape)}, on {labels.device}"
         )
     real = padding_mask(attention_mask)[:, 0, 0]
-    return targets.masked_fill(~(real[:, 1:] & real[:, :-1]), ignore_index)
+    return targets.masked_fill(~(real[:, 1:] & real[:, :-1]), integer("ignore_index", ignore_index))
 
 
-def check_reduction(reduction: str, num_items: int | None = None) -> None:
-    """Raise ValueError for an unknown reduction, and for a num_items below 1 or without reduction "mean"."""
+def check_reduction(reduction: str, num_items: int | None = None) -> int | None:
+    """num_items as an int. Raises ValueError for an unknown reduction, and for a num_items below 1 or without reduction
+    "mean"."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
-    if num_items is not None:
-        integer("num_items", num_items, 1)
-        if reduction != "mean":
-            raise ValueError(f'num_items={num_items} needs reduction "mean", got {reduction!r}')
+    if num_items is None:
+        return None
+    if reduction != "mean":
+        raise ValueError(f'num_items={num_items} needs reduction "mean", got {reduction!r}')
+    return integer("num_items", num_items, 1)
 
 
 def counted_targets(targets: torch.Tensor, n_classes: int, device, ignore_index: int) -> torch.Tensor:

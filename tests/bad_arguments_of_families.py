@@ -16,11 +16,14 @@ from minigpt.positions import RopeScaling
 from minigpt.tokenizer import LibraryTokenizer, WordPiece, read_any
 from minigpt.tokenizer.words import word_pattern
 from minigpt.train import MaskedTokens, Spans
+from minigpt.train.baselines import kneser_ney_guesses, kneser_ney_nll, primed_lzma_bytes, unigram
 from minigpt.train.held_out import masked_guesses, span_losses
 
 META = torch.device("meta")
 NAN, INF = math.nan, math.inf
 NO_SIZE = [0, -1, 2.5, "3", None, NAN, True]
+NO_LIST = [None, "ab", 5]
+NO_TEXT = [None, 5, ["b"], b"b"]
 LLAMA = dict(
     vocab_size=10, hidden_size=8, intermediate_size=6, num_hidden_layers=2, num_attention_heads=2,
     max_position_embeddings=6,
@@ -91,7 +94,12 @@ OF_LOSS = [
 ]
 words = WordPiece({"[UNK]": 0, "a": 1}, names={"unk_token": "[UNK]"})
 LONE = r"text has a lone surrogate '\\ud800' at position 0"
-OF_IDS = [([-1], "token id must be an integer of at least 0, got -1"), ([1, 1.5], "token id must be .* got 1.5")]
+OF_IDS = [
+    ([-1], "token id must be an integer of at least 0, got -1"),
+    ([1, 1.5], "token id must be .* got 1.5"),
+    *[(bad, f"ids must be a list of token ids, got {bad!r}") for bad in NO_LIST],
+]
+OF_ROWS = [(bad, "must be a row of integer ids, got") for bad in (*NO_LIST, [1, None])]
 OF_DROPOUT = [(1.0, "below 1"), (-0.1, "at least 0"), (NAN, "nan")]
 
 CASES = {
@@ -146,6 +154,7 @@ CASES = {
         *[(of_t5(dropout_rate=bad), words) for bad, words in OF_DROPOUT],
         (of_t5(layer_norm_epsilon=-1), "layer_norm_epsilon must be above 0, got -1"),
         (of_t5(scale_decoder_outputs=1), "scale_decoder_outputs must be True or False, got 1"),
+        *[(of_t5(eos_token_id=bad), "eos_token_id must be an integer, got") for bad in ("2", [], [1, 2.5], [1, None])],
         (of_t5(pad_token_id=None), "decoder_start_token_id must be an integer of at least 0, got None"),
     ],
     Llama.hidden: [
@@ -200,8 +209,28 @@ CASES = {
     ],
     decoder_inputs: [
         (lambda f, w: f(ids([1, 2], [3, 0]), 0, 0), "labels hold the pad 0 at row 1, column 1.*ignore_index=-100"),
+        (lambda f, w: f(ids([1, 2]), True, 0), "start_token_id must be an integer, got True"),
+        (lambda f, w: f(ids([1, 2]), 0, None), "pad_token_id must be an integer, got None"),
+        (lambda f, w: f(ids([1, 2]), 0, 0, 0.5), "ignore_index must be an integer, got 0.5"),
     ],
-    refuse_pads: [(lambda f, w: f(ids([5]), 5), "labels hold the pad 5 at row 0, column 0")],
+    refuse_pads: [
+        (lambda f, w: f(ids([5]), 5), "labels hold the pad 5 at row 0, column 0"),
+        (lambda f, w: f(ids([5]), "5"), "pad_token_id must be an integer, got '5'"),
+    ],
+    unigram: [(lambda f, w, bad=bad: f(bad, 10), said) for bad, said in OF_ROWS],
+    kneser_ney_nll: [
+        *[(lambda f, w, bad=bad: f(bad, TEXT, 10), "tokens " + said) for bad, said in OF_ROWS],
+        *[(lambda f, w, bad=bad: f(TEXT, bad, 10), "held_out " + said) for bad, said in OF_ROWS],
+        *[(lambda f, w, bad=bad: f(TEXT, TEXT, bad), "vocab_size must be an integer of at least 1") for bad in NO_SIZE],
+    ],
+    kneser_ney_guesses: [
+        (lambda f, w, bad=bad: f(TEXT, TEXT, bad, 10), f"places must be a list of integer token ids, got {bad!r}")
+        for bad in NO_LIST
+    ],
+    primed_lzma_bytes: [
+        *[(lambda f, w, bad=bad: f(bad, ["a"]), f"training must be a list of texts, got {bad!r}") for bad in NO_LIST],
+        *[(lambda f, w, bad=bad: f(["a"], ["a", bad]), "held_out must be .* as text 1") for bad in (None, 5, ["b"])],
+    ],
     check_language_model: [
         (lambda f, w: f(bert, "sing"), "Bert cannot sing: it looks at both sides"),
         (lambda f, w: f(torch.nn.Linear(1, 1), "sing"), "Linear cannot sing: it has no `start`"),
@@ -215,6 +244,8 @@ CASES = {
         (fill(tokens=[2] * 7), "text 0 has 7 tokens; this Bert reads from 1 to 6"),
         (fill(tokens=[2, 10]), "in text 0, token id 10 at row 0, column 1 is outside 0..9"),
         (fill(tokens=[2, 1.5]), "text 0 must be a list of integer token ids"),
+        *[(fill(tokens=bad), f"text 0 must be a list of integer token ids, got {bad!r}") for bad in NO_LIST],
+        *[(fill(tokens=[2], token_types=bad), "token_types must be a list of integer") for bad in ("ab", 5, [True])],
         (fill(mask_id=None), "mask_id must be an integer, got None"),
         (fill(n=0), "n must be an integer of at least 1, got 0"),
     ],
@@ -224,14 +255,21 @@ CASES = {
         (lambda f, w: f(bert, [[1], []]), "text 1 has 0 tokens"),
         (lambda f, w: f(bert, [[1], [1] * 7]), "text 1 has 7 tokens"),
         (lambda f, w: f(bert, [[1], [10]]), "in text 1, token id 10"),
-        (lambda f, w: f(bert, [[1], "ab"]), "text 1 must be a list of integer token ids, got 'ab'"),
+        *[(lambda f, w, bad=bad: f(bert, [[1], bad]), f"text 1 must be .*, got {bad!r}") for bad in NO_LIST],
+        *[(lambda f, w, bad=bad: f(bert, bad), f"texts must be a list of .* ids, got {bad!r}") for bad in NO_LIST],
     ],
     masked_guesses: [
         (lambda f, w: f(bert, TEXT[:3], 6, ASKED), "tokens has 3 tokens, one row needs context=4"),
         (lambda f, w: f(bert, TEXT + 0.5, 6, ASKED), "tokens must be a row of integer ids, got float64"),
+        *[(lambda f, w, bad=bad: f(bert, bad, 6, ASKED), said) for bad, said in OF_ROWS],
+        *[(lambda f, w, bad=bad: f(bert, TEXT, bad, ASKED), "context must be .* of at least 3") for bad in (2, "6")],
+        (lambda f, w: f(bert, TEXT, 6, ASKED, True), "batch_size must be an integer of at least 1, got True"),
     ],
     span_losses: [
         (lambda f, w: f(t5, TEXT[:5], 6, WRITTEN), "tokens has 5 tokens, one row needs context=6"),
+        *[(lambda f, w, bad=bad: f(t5, bad, 6, WRITTEN), said) for bad, said in OF_ROWS],
+        *[(lambda f, w, bad=bad: f(t5, TEXT, bad, WRITTEN), "context must be .* of at least 2") for bad in (1, 6.0)],
+        (lambda f, w: f(t5, TEXT, 6, WRITTEN, 0), "batch_size must be an integer of at least 1, got 0"),
         (lambda f, w: f(t5, TEXT, 3, dataclasses.replace(WRITTEN, share=0.9)), "rows of 3 tokens are too short"),
     ],
     WordPiece: [
@@ -240,9 +278,17 @@ CASES = {
         (wordpiece(names={"unk_token": "[UNK]", "mask": "a"}), "names has 'mask': 'a', expected one of"),
         (wordpiece(lower_case=1), "lower_case must be True or False, got 1"),
         (wordpiece(max_word=0), "max_word must be an integer of at least 1"),
+        *[(wordpiece(special_tokens=bad), "special_tokens must be a list of tokens, got") for bad in NO_LIST],
+        *[(wordpiece(prefix=bad), "prefix must be a list of integer token ids, got") for bad in NO_LIST],
     ],
-    WordPiece.encode: [(lambda f, w: f(words, "\ud800"), LONE)],
-    WordPiece.encode_pair: [(lambda f, w: f(words, "a", "\ud800"), LONE)],
+    WordPiece.encode: [
+        (lambda f, w: f(words, "\ud800"), LONE),
+        *[(lambda f, w, bad=bad: f(words, bad), "text must be a str, got") for bad in NO_TEXT],
+    ],
+    WordPiece.encode_pair: [
+        (lambda f, w: f(words, "a", "\ud800"), LONE),
+        *[(lambda f, w, bad=bad: f(words, "a", bad), "text must be a str, got") for bad in NO_TEXT],
+    ],
     WordPiece.decode: [(lambda f, w, ids=bad: f(words, ids), said) for bad, said in OF_IDS],
     WordPiece.pieces: [(lambda f, w, ids=bad: f(words, ids), said) for bad, said in OF_IDS],
     WordPiece.decode_stream: [(lambda f, w, ids=bad: list(f(words, ids)), said) for bad, said in OF_IDS],
@@ -264,6 +310,6 @@ LEFT_OUT = {
     "Past.parts_to_read", "Past.read", "Past.real_tokens", "Past.select", "Past.tokens_with", "Past.truncate",
     "Source", "Source.select", "Stack", "Stack.bias", "Start", "T5", "T5.check_dtype", "T5.first_texts",
     "T5.logits", "T5.read", "T5.start", "TokenHead", "TokenHead.forward", "TokenModel.check_dtype",
-    "WordPiece.normalize", "attention_of", "cut", "end_ids", "eval_mode", "first_place", "longest_pieces",
+    "WordPiece.normalize", "attention_of", "cut", "eval_mode", "first_place", "longest_pieces",
     "padded_on_the_right", "relative_bias", "relative_buckets", "rotary_rates", "rotation", "same",
 }  # fmt: skip

@@ -48,8 +48,8 @@ def random_settings(case: int) -> dict:
 
 
 def by_hugging_face(theirs, prompts, max_new_tokens, stop=(), **settings) -> list[list[int]]:
-    """The answers of transformers.generate on a padded batch, without pads, up to the first stop token. The answers of
-    a T5 begin with its start token."""
+    """The answers of transformers.generate on a padded batch, without pads, up to the first stop token; with
+    num_return_sequences prompt by prompt. The answers of a T5 begin with its start token."""
     longest = max(map(len, prompts))
     tokens = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -60,6 +60,7 @@ def by_hugging_face(theirs, prompts, max_new_tokens, stop=(), **settings) -> lis
         tokens, attention_mask=mask, max_new_tokens=max_new_tokens, pad_token_id=0, **{"do_sample": False} | settings
     )
     answers = []
+    prompts = [prompt for prompt in prompts for _ in range(settings.get("num_return_sequences", 1))]
     if theirs.config.is_encoder_decoder:
         prompts, longest = [row[:1] for row in out.tolist()], 1
     for row, prompt in zip(out.tolist(), prompts, strict=True):

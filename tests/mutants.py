@@ -262,7 +262,7 @@ MUTANTS = [
     Mutant(
         "a function that is not ours shows the standard weights",
         "trace",
-        "if is_ours(layer.attend):",
+        "if is_ours(attend):",
         "if True:",
         "a picture of weights that the model does not use",
     ),
@@ -634,11 +634,13 @@ MUTANTS = [
         '    Processor("repetition_penalty", 1.0, penalize_repetition),\n'
         '    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),\n'
         '    Processor("suppress_tokens", None, lambda logits, texts, ids: suppress_tokens(logits, ids)),\n'
+        '    Processor("processors", (), apply_own),\n'
         '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
         "temperature)),\n"
         '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n',
         '    Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),\n'
         '    Processor("suppress_tokens", None, lambda logits, texts, ids: suppress_tokens(logits, ids)),\n'
+        '    Processor("processors", (), apply_own),\n'
         '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
         "temperature)),\n"
         '    Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),\n'
@@ -927,8 +929,8 @@ MUTANTS = [
     Mutant(
         "processors on logits instead of log-probabilities",
         "generation.beams",
-        "process(by_the_model, [beam.tokens for beam in running])",
-        "process(logits, [beam.tokens for beam in running]).log_softmax(dim=-1)",
+        "process(stopping.postpone(by_the_model, n_new - 1), [beam.tokens for beam in running])",
+        "process(stopping.postpone(logits, n_new - 1), [beam.tokens for beam in running]).log_softmax(dim=-1)",
         "as in greedy decoding; Hugging Face's beams do it the other way round",
     ),
     Mutant(
@@ -1037,6 +1039,20 @@ MUTANTS = [
         "return _exp(np.mean(self._window_means()))",
         "return _exp(self.total / self.n_scored)",
         "the exact number where the lecture's 25.1880 is asked for",
+    ),
+    Mutant(
+        "bytes for characters",
+        "perplexity.scores",
+        "scores.character_perplexity(size.characters)",
+        "scores.character_perplexity(size.bytes)",
+        "len(text.encode()) for len(text): in English the same, in Chinese three times as many",
+    ),
+    Mutant(
+        "lines for words",
+        "perplexity.scores",
+        "without = len(words) < 2 or 2 * unspaced > letters",
+        "without = len(words) < 2",
+        "text.split() on a Chinese poem: its lines are counted as words",
     ),
     Mutant(
         "a mean of perplexities",
@@ -1246,6 +1262,27 @@ MUTANTS = [
         "a config that asks for what the model does not do is loaded, and the numbers are wrong",
     ),
     Mutant(
+        "a prefix of one name is taken for that of all",
+        "checkpoints.translate",
+        "lambda parts: len(set(parts)) == 1 and parts[0] not in own",
+        "lambda parts: parts[0] not in own",
+        "net.bert... stands beside criterion.weight: which of them is the model's is a guess",
+    ),
+    Mutant(
+        "a wrapper is looked for in front of names only",
+        "checkpoints.translate",
+        'WRAPPERS = re.compile(r"(?<![^.])(',
+        'WRAPPERS = re.compile(r"^(',
+        "torch.compile of one layer puts _orig_mod into the middle of its names",
+    ),
+    Mutant(
+        "of two classes one is the model's",
+        "checkpoints.configs",
+        "return kinds.pop() if len(kinds) == 1 else None",
+        "return next((kind for kind in kinds if kind), None)",
+        "architectures says BertModel and T5Model: a set has no order, and one of them is taken",
+    ),
+    Mutant(
         "a field's other name is not known",
         "checkpoints.names.gpt2",
         '"num_hidden_layers": "n_layer",',
@@ -1450,6 +1487,81 @@ MUTANTS = [
         "logits[:, forbidden] = -torch.inf",
         "logits[:1, forbidden] = -torch.inf",
         "tried with one prompt only",
+    ),
+    Mutant(
+        "own processors after the temperature",
+        "generation.processors",
+        '    Processor("processors", (), apply_own),\n'
+        '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
+        "temperature)),\n",
+        '    Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, '
+        "temperature)),\n"
+        '    Processor("processors", (), apply_own),\n',
+        "what is added to a logit is no longer divided by the temperature; Hugging Face divides it",
+    ),
+    Mutant(
+        "a processor gets the logits themselves",
+        "generation.processors",
+        "found = function(logits.clone(), [list(text) for text in texts])",
+        "found = function(logits, [list(text) for text in texts])",
+        "logits[:, 3] = -inf in place changes the model's own log-probabilities",
+    ),
+    Mutant(
+        "a stop token that comes one step late",
+        "generation.stopping",
+        "if n_new < self.min_new_tokens else logits",
+        "if n_new <= self.min_new_tokens else logits",
+        "the number of tokens before this one or with it: off by one",
+    ),
+    Mutant(
+        "a forbidden text ends a search",
+        "generation.beams",
+        "if score == -math.inf:",
+        "if False:",
+        "where few tokens are allowed, forbidden ones are among the best candidates, and an end is an end",
+    ),
+    Mutant(
+        "the answers of all prompts in turn",
+        "generation.api",
+        "prompts = [prompt for prompt in prompts for _ in range(settings.num_return_sequences)]",
+        "prompts = prompts * settings.num_return_sequences",
+        "a repeated list for repeated members: answer 1 belongs to prompt 1",
+    ),
+    Mutant(
+        "a stop string inside one piece only",
+        "generation.text",
+        "sure = len(waiting) - max(beginnings, default=0)",
+        "sure = len(waiting)",
+        "each token's text is looked at alone: most stop strings lie across two",
+    ),
+    Mutant(
+        "a second stop string is found first",
+        "generation.text",
+        "end, _, found = min(places)",
+        "end, _, found = places[0]",
+        "the order of the list decides, not the order of the text",
+    ),
+    # --- trace.py
+    Mutant(
+        "between attention and MLP of a post-norm block",
+        "trace",
+        "return read[norms[1]] if pre_norm else wrote[norms[0]]",
+        "return read[norms[1]]",
+        "a hook before the second norm, which is right for GPT-2: in BERT the MLP is added there already",
+    ),
+    Mutant(
+        "the key heads are shown repeated",
+        "trace",
+        "copies = k.size(1) // layer.n_kv_head",
+        "copies = 1",
+        "a gradient for each copy of a key head instead of one for the head",
+    ),
+    Mutant(
+        "no gradient for the weights",
+        "trace",
+        "heads = weights @ repeat_key_heads(v, layer.n_head)",
+        "heads = attend(q, k, v, dropout=dropout, **masks_and_scale)",
+        "weights computed beside the pass are no part of the loss",
     ),
     # --- Llama: rotation, norm, gated MLP
     Mutant(
@@ -2105,8 +2217,8 @@ MUTANTS = [
     Mutant(
         "self attention shown as cross attention",
         "trace",
-        "cross = [weights[_attention_of(block)[1]] for block in decoder]",
-        "cross = [weights[_attention_of(block)[0]] for block in decoder]",
+        "cross = [attended[_attention_of(block)[1]] for block in decoder]",
+        "cross = [attended[_attention_of(block)[0]] for block in decoder]",
         "a decoder's block has two attentions, and the first is the usual one",
     ),
     Mutant(

@@ -723,11 +723,14 @@ def _():
     perplexity = importlib.import_module("minigpt.perplexity")
     windows = [perplexity.Window(0, 4, 4), perplexity.Window(2, 5, 1)]
     scores = perplexity.Scores(np.array([np.nan, 1.0, 2.0, 3.0, 6.0]), windows)
-    found = {a.name: a.value(scores, 6, 24) for a in perplexity.AGGREGATIONS}
-    exponents = {"perplexity": 3, "window_mean_perplexity": 4, "docs_perplexity": 2, "word_perplexity": 2}
+    found = {a.name: a.value(scores, perplexity.TextSize(6, 12, 24)) for a in perplexity.AGGREGATIONS}
+    exponents = {"perplexity": 3, "window_mean_perplexity": 4, "docs_perplexity": 2}
+    exponents |= {"word_perplexity": 2, "character_perplexity": 1}
     expected = {name: np.exp(exponent) for name, exponent in exponents.items()}
     close(np.array(list(found.values())), np.array([*expected.values(), 0.5 / np.log(2)]))
     assert scores.window_index.tolist() == [-1, 0, 0, 0, 1] and scores.n_unscored == 0
+    sizes = [tuple(perplexity.TextSize.of(text)) for text in ("a bc\n", "春眠不觉晓\n处处闻啼鸟\n")]
+    assert sizes == [(2, 5, 5), (0, 12, 32)]
     touching = perplexity.sliding_windows(9, 4, 4)  # a last window of one token has nothing to predict
     assert [list(range(w.first_target, w.end)) for w in touching] == [[1, 2, 3], [5, 6, 7]]
     assert len(perplexity.sliding_windows(40, 16, 8)) == 4
@@ -1176,6 +1179,74 @@ def _():
     processors = importlib.import_module("minigpt.generation.processors")
     shaped = processors.process(torch.zeros(2, 4), [[0], [0]], suppress_tokens=[1, 3])
     assert shaped.isinf().tolist() == [[False, True, False, True]] * 2
+
+
+@check(
+    "own processors",
+    "generation.processors generation.settings generation.stopping generation.beams generation.api",
+    "test_own_processors.py::test_own_processors_equal_transformers",
+)
+def _():
+    generation = importlib.import_module("minigpt.generation")
+    settings_class = importlib.import_module("minigpt.generation.settings").Settings
+    logits = 4 * torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
+    own = lambda logits, texts: logits + torch.arange(9.0) * len(texts[0])  # noqa: E731
+    settings = dict(do_sample=True, temperature=0.5, processors=[own])
+    close(settings_class(**settings).process(logits, [[1, 2], [3, 4]]), (logits + 2 * torch.arange(9.0)) / 0.5)
+
+    def in_place(logits, texts):
+        logits[:, ::2] = -torch.inf
+        logits += 100
+        return logits
+
+    model = ours(CASES[0], "explicit")[0]
+    for num_beams in (1, 3):
+        settings = dict(stop_tokens=[], num_beams=num_beams)
+        [answer] = generation.generate_details(model, [[1, 2]], 5, processors=[in_place], **settings)
+        assert all(token % 2 for token in answer.new_tokens) and all(p < 0 for p in answer.log_probabilities)
+
+
+@check(
+    "min_new_tokens",
+    "generation.stopping generation.beams",
+    "test_own_processors.py::test_no_stop_token_comes_before_min_new_tokens_as_in_transformers",
+)
+def _():
+    generate, beams = importlib.import_module("minigpt").generate, importlib.import_module("minigpt.generation.beams")
+    model = ours(CASES[0], "explicit")[0]
+    stop = [token for token in range(model.vocab_size) if token % 5]  # most tokens end a text
+    for settings in ({}, {"num_beams": 3}):
+        for n in range(4):
+            [answer] = generate(model, [[1, 2]], 9, stop_tokens=stop, min_new_tokens=n, **settings)
+            assert all(token % 5 == 0 for token in answer[2 : 2 + n])
+    few = [token for token in range(model.vocab_size) if token != 5]
+    for n, state in enumerate(beams.beam_search(model, [1], 4, 2, stop_tokens=set(few), min_new_tokens=2)):
+        assert bool(state.finished) == (n >= 2)
+
+
+@check(
+    "several answers",
+    "generation.api generation.beams generation.settings",
+    "test_several_answers.py::test_n_draws_are_those_of_n_equal_prompts_and_of_the_next_n_seeds",
+)
+def _():
+    generate = importlib.import_module("minigpt").generate
+    model = ours(CASES[0], "explicit")[0]
+    draw = dict(do_sample=True, seed=3, stop_tokens=[])
+    answers = generate(model, [[1, 2], [3]], 6, num_return_sequences=2, **draw)
+    assert answers == generate(model, [[1, 2], [1, 2], [3], [3]], 6, **draw)
+    search = dict(num_beams=3, stop_tokens=[])
+    answers = generate(model, [[1, 2], [3]], 6, num_return_sequences=2, **search)
+    assert answers[::2] == generate(model, [[1, 2], [3]], 6, **search) and answers[0] != answers[1]
+
+
+@check("stop strings", "generation.text", "test_stop_strings.py::test_any_text_cut_into_any_pieces")
+def _():
+    before_stop = importlib.import_module("minigpt.generation.text").before_stop
+    for pieces in (["ab ST", "O", "P cd"], ["ab STOP"], list("ab STOP ST"), ["ab S", "TOP STOP"]):
+        assert "".join(before_stop(pieces, ["cd", "STOP"])) == "ab "
+        assert "".join(before_stop(pieces, ["STOP", "TOP", "b S"])) == "a"
+    assert "".join(before_stop(["ab ST", "O"], ["STOP"])) == "ab STO"
 
 
 # --- Llama, BERT and T5 ----------------------------------------------------------------------------------------------

@@ -472,6 +472,24 @@ def _():
                 close(weights, expected)
 
 
+@check("trace of each layer", "trace", "test_trace_gradients.py::test_a_gradient_says_how_the_loss_changes")
+def _():
+    trace = importlib.import_module("minigpt.trace").trace_with_gradients
+    for case, model in (*each(LLAMAS), *each(BERTS)):
+        seen, gradients = trace(model, case.tokens, loss=lambda logits: (logits**2).mean())
+        post_norm = hasattr(model, "pooler")
+        last, attention, upstream = model.blocks[-1], seen.attention[-1], gradients.attention[-1]
+        x = seen.after_attention[-1]
+        close(seen.mlp_outputs[-1], last.mlp(x if post_norm else last.mlp_norm(x)))
+        x = x + seen.mlp_outputs[-1]
+        close(seen.hidden_states[-1], last.mlp_norm(x) if post_norm else x)
+        n_kv_head = getattr(model.config, "num_key_value_heads", None) or model.config.num_attention_heads
+        assert attention.keys.size(1) == upstream.keys.size(1) == n_kv_head
+        values = attention.values.repeat_interleave(attention.heads.size(1) // n_kv_head, dim=1)
+        close(attention.heads, attention.weights @ values)
+        close(upstream.weights, upstream.heads @ values.transpose(-2, -1))
+
+
 @check(
     "verify",
     "compare.difference compare.oracle trace",
@@ -567,15 +585,28 @@ def _():
             if name.startswith("bert."):
                 tensors[name.removeprefix("bert.")] = tensor
 
+    def of_lightning(tensors):
+        """The model is called net, and its encoder is compiled."""
+        for name in list(tensors):
+            tensors["net." + name.replace("bert.encoder.", "bert.encoder._orig_mod.")] = tensors.pop(name)
+
+    def beside_a_criterion(tensors):
+        of_lightning(tensors)
+        tensors["criterion.weight"] = torch.ones(2)
+
     def another_decoder(tensors):
         tensors["cls.predictions.decoder.weight"] = -tensors["bert.embeddings.word_embeddings.weight"]
 
     with torch.no_grad():
         close(changed(case, {"tie_word_embeddings": "absent"}, of_tensorflow)(case.tokens), case.expected["logits"])
+        model = changed(case, {"model_type": "absent"}, of_lightning)
+        close(model(case.tokens), case.expected["logits"])
         model = changed(case, {}, bare)
         hidden = model.hidden(case.tokens, case.mask, case.expected["types"])
         assert model.head is None and model.sentence_head is None
         close(model.pooled(hidden), case.expected["pooled"])
+    refuses(lambda: changed(case, {}, beside_a_criterion), "names begin with 'net.'")
+    refuses(lambda: changed(case, {"model_type": "absent", "architectures": ["BertModel", "T5Model"]}), "architectures")
     refuses(lambda: changed(case, {"position_embedding_type": "relative_key"}), "position_embedding_type")
     refuses(lambda: changed(case, {"is_decoder": True}), "is_decoder")
     refuses(lambda: changed(case, {}, another_decoder), "differs from")

@@ -6,6 +6,7 @@ What a function's own test file already refuses is not repeated here.
 import importlib
 import inspect
 import math
+import re
 from pathlib import Path
 
 import bad_arguments_of_families
@@ -34,16 +35,18 @@ from minigpt.data import (
     check_tokens,
     dataset_text,
     encode_documents,
+    hold_out_tails,
     module_documentation,
     read_token_file,
     write_token_file,
 )
 from minigpt.fast import linear_cross_entropy
-from minigpt.generation import generate_details, steps
+from minigpt.generation import generate_details, steps, stream_text
 from minigpt.generation.beams import beam_search
 from minigpt.generation.drafts import speculate
 from minigpt.generation.loop import log_probabilities
 from minigpt.generation.processors import (
+    apply_own,
     apply_temperature,
     forbid_repeated_ngrams,
     keep_min_p,
@@ -55,11 +58,12 @@ from minigpt.generation.processors import (
     suppress_tokens,
 )
 from minigpt.generation.settings import Settings, check_prompts, row_seeds
+from minigpt.generation.text import check_stop
 from minigpt.kv_cache import LayerCache
 from minigpt.loss import cross_entropy, log_softmax, next_token_loss, next_token_targets
 from minigpt.perplexity import Scores, score, sliding_windows
 from minigpt.positions import segment_mask
-from minigpt.trace import trace
+from minigpt.trace import trace, trace_with_gradients
 from minigpt.train import TrainConfig, check_lengths, evaluate, induction_gap, train
 
 META = torch.device("meta")  # stands for a second device: tensors on it have a shape and no data
@@ -238,7 +242,20 @@ def broken_model(value):
     return model
 
 
+OF_IDS = "ids must be a list of token ids"
 NO_SIZE = [0, -1, 2.5, "3", None, NAN]
+NO_LIST = [None, "ab", 5, np.array(5), torch.tensor(5)]
+NO_TEXT = [None, 5, ["b"], b"b"]
+
+
+def shown(value) -> str:
+    return re.escape(repr(value))
+
+
+def not_lists(call, what: str):
+    """Rows for each thing that is no list: call(bad) is the call, what says how the error begins."""
+    return [(call(bad), f"{what}, got {shown(bad)}") for bad in NO_LIST]
+
 
 CASES = {
     # attention.py
@@ -339,7 +356,7 @@ CASES = {
         *[(config(tie_word_embeddings=bad), f"tie_word_embeddings .*got {bad!r}") for bad in ("false", 0, None)],
         (config(scale_attn_weights="no"), "scale_attn_weights must be True or False, got 'no'"),
         (config(scale_attn_by_inverse_layer_idx=1), "scale_attn_by_inverse_layer_idx .* got 1"),
-        *[(config(eos_token_id=bad), "eos_token_id must be an integer, got") for bad in ("x", 1.5, [9])],
+        *[(config(eos_token_id=bad), "eos_token_id must be an integer, got") for bad in ("x", 1.5, [], [9, "x"])],
         (config(bos_token_id="x"), "bos_token_id must be an integer, got 'x'"),
         (config(n_heads=2), "n_heads", TypeError),
     ],
@@ -416,7 +433,7 @@ CASES = {
     ],
     KVCache.select: [
         (of(a_cache, bad), "rows must be a list of indices in 0..0, got")
-        for bad in ([1], [-1], [], [0.0], [NAN], [True], 0, [[0]], torch.zeros(0, dtype=torch.long))
+        for bad in ([1], [-1], [], [0.0], [NAN], [True], [0, False], 0, [[0]], None, "0", torch.zeros(0).long())
     ],
     KVCache.advance: [
         *[
@@ -433,10 +450,21 @@ CASES = {
             f"repetition_penalty must be .* at most 1000, got {bad}",
         )
         for bad in (0, -1.5, NAN, INF)
-    ],
+    ]
+    + not_lists(lambda bad: sample(texts=bad, penalty=2.0), "texts must be a list of lists of token ids")
+    + not_lists(lambda bad: sample(texts=[[1], bad], penalty=2.0), "text must be a list of integer token ids"),
     forbid_repeated_ngrams: [
         (sample(texts=[[1], [2]], n=bad), f"no_repeat_ngram_size must be an integer of at least 1, got {bad!r}")
         for bad in NO_SIZE
+    ]
+    + not_lists(lambda bad: sample(texts=bad, n=2), "texts must be a list of lists of token ids")
+    + not_lists(lambda bad: sample(texts=[[1], bad], n=2), "text must be a list of integer token ids"),
+    apply_own: [
+        (
+            lambda f, w, bad=bad: f(torch.zeros(1, 3), [[0]], [lambda logits, texts: logits, lambda *_: bad]),
+            r"processors\[1\] must return logits, torch.float32 \(1, 3\) on cpu; it returned",
+        )
+        for bad in (None, [[0.0] * 3], torch.zeros(3), torch.zeros(1, 3, dtype=torch.float64), torch.zeros(1, 4))
     ],
     apply_temperature: [(sample(temperature=bad), f"temperature .* got {bad}") for bad in (0, -1.0, NAN, INF, 1e-40)],
     suppress_tokens: [
@@ -455,11 +483,22 @@ CASES = {
     most_likely: [(sample(n=bad), f"n must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
     # generation/
     log_probabilities: [(of(torch.tensor([[1.0, bad, 2.0]])), "not finite", FloatingPointError) for bad in (NAN, INF)],
-    beam_search: [(lambda f, w: next(f(w.model, [99], 3, 2)), "token id 99")],  # its caller has checked the rest
+    beam_search: [
+        (lambda f, w: next(f(w.model, [99], 3, 2)), "token id 99"),
+        (lambda f, w: next(f(w.model, [1, True], 3, 2)), "prompt must be a list of integer token ids"),
+        (lambda f, w: next(f(w.model, [1], True, 2)), "max_new_tokens must be an integer of at least 0, got True"),
+        (lambda f, w: next(f(w.model, [1], 3, 2.0)), "num_beams must be an integer of at least 1, got 2.0"),
+        (
+            lambda f, w: next(f(w.model, [1], 3, 2, min_new_tokens=True)),
+            "min_new_tokens must be .* at least 0, got True",
+        ),
+        *not_lists(lambda bad: lambda f, w: next(f(w.model, bad, 3, 2)), "prompt must be a list of integer token ids"),
+    ],
     speculate: [
         *[(ahead(max_ngram=bad), f"max_ngram must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
         *[(ahead(draft_length=bad), f"draft_length must be an integer of at least 1, got {bad!r}") for bad in NO_SIZE],
         (ahead(prompt=[[1]]), "lists of token ids"),
+        *[(ahead(prompt=bad), f"lists of token ids, got {shown(bad)} as prompt 0") for bad in NO_LIST],
         (ahead(prompt=[]), "prompt 0 is empty"),
         (ahead(prompt=[1, 10]), "token id 10 of prompt 0, position 1"),
         (ahead(max_new_tokens=1.5), "max_new_tokens .*1.5"),
@@ -477,6 +516,15 @@ CASES = {
         (of(num_beams=2, do_sample=True), "num_beams=2 .*do_sample=True"),
         (of(do_sample=True, top_k=True), "top_k .*True"),
         (of(beams=3), "beams", TypeError),
+        *[(of(min_new_tokens=bad), f"min_new_tokens .* at least 0, got {bad!r}") for bad in (-1, 1.5, None, True)],
+        *[
+            (of(do_sample=True, num_return_sequences=bad), f"num_return_sequences .* at least 1, got {bad!r}")
+            for bad in (*NO_SIZE, True)
+        ],
+        (of(num_return_sequences=2), "num_return_sequences=2 needs .*: greedy decoding has one answer"),
+        (of(num_return_sequences=3, num_beams=2), "num_return_sequences=3 needs .* 3 beams: num_beams=2 is fewer"),
+        *not_lists(lambda bad: of(processors=bad), r"processors must be a list of functions .*logits"),
+        *[(of(processors=[abs, bad]), "processors must be .* as function 1") for bad in (None, "abs", 3)],
     ],
     Settings.stopping: [
         *[
@@ -487,26 +535,39 @@ CASES = {
             (lambda f, w, bad=bad: f(Settings(), w.model, bad), f"max_new_tokens .* at least 0, got {bad!r}")
             for bad in (-1, 1.5, NAN, "3", None, True)
         ],
+        (
+            lambda f, w: f(Settings(min_new_tokens=4), w.model, 3),
+            "min_new_tokens=4 is above max_new_tokens=3",
+        ),
+        (lambda f, w: f(Settings(suppress_tokens=range(10)), w.model, 3), "suppress_tokens are all 10 of the vocab"),
+        (
+            lambda f, w: f(Settings(suppress_tokens=range(9), min_new_tokens=1), w.model, 3),  # 9 ends a text
+            "no token can be chosen: suppress_tokens and the stop tokens are all 10",
+        ),
     ],
     row_seeds: [
-        *[(of([[1], [2]], bad), "seed must be .* one for each prompt, got") for bad in ([1], [1, 2, 3], [])],
+        *[(of([[1], [2]], bad), "seed must be .* one for each answer, got") for bad in ([1], [1, 2, 3], [])],
         *[(of([[1], [2]], bad), "seed must be") for bad in (1.5, NAN, 2**63, [1, 2**63], [1, 1.5], [1, None])],
     ],
     check_prompts: [
         (lambda f, w: f([], w.model), "prompts is empty"),
+        *not_lists(lambda bad: lambda f, w: f(bad, w.model), "prompts must be a list of lists of token ids"),
         (lambda f, w: f([[1], []], w.model), "prompt 1 is empty"),
         (lambda f, w: f([[1] * 7], w.model), "prompt 0 has 7 tokens, the context holds 6"),
     ],
     generate_details: [
         (continue_(num_beams=0), "num_beams .*0"),
+        *not_lists(lambda bad: continue_(prompts=bad), "prompts must be a list of lists of token ids"),
         (continue_(prompts=[[10]]), "token id 10 of prompt 0"),
         (continue_(temperature=2.0), "do_sample=True"),
         (continue_(beams=2), "beams", TypeError),
     ],
     steps: [  # the error comes at the call, not at the first step
         (continue_(num_beams=2), "num_beams=2 cannot be streamed"),
+        *not_lists(lambda bad: continue_(prompts=bad), "prompts must be a list of lists of token ids"),
         (continue_(prompts=[]), "prompts is empty"),
-        (draw(seed=[1, 2]), r"seed must be .* one for each prompt, got \[1, 2\]"),
+        (draw(seed=[1, 2]), r"seed must be .* one for each answer, got \[1, 2\]"),
+        (draw(seed=[1, 2], num_return_sequences=3), r"seed must be .* one for each answer, got \[1, 2\]"),
         (continue_(max_new_tokens=-1), "max_new_tokens .*-1"),
     ],
     generate: [
@@ -517,7 +578,8 @@ CASES = {
         (continue_(prompts=[np.array([1.5])]), "lists of token ids"),
         (continue_(prompts=torch.zeros(1, 0, dtype=torch.long)), "prompt 0 is empty"),
         (continue_(prompts=[[-1]]), "token id -1 of prompt 0, position 0, is outside 0..9"),
-        (continue_(prompts=None), "NoneType", TypeError),
+        *not_lists(lambda bad: continue_(prompts=bad), "prompts must be a list of lists of token ids"),
+        *[(continue_(prompts=[[1], bad]), f"lists of token ids, got {shown(bad)} as prompt 1") for bad in NO_LIST],
         *[
             (continue_(max_new_tokens=bad), f"max_new_tokens must be an integer of at least 0, got {bad!r}")
             for bad in (1.5, NAN, INF, "3", None)
@@ -541,14 +603,31 @@ CASES = {
     ],
     stream: [  # the error comes at the call, not at the first token
         (of(a_model, [[1]], 3), r"lists of token ids, got \[\[1\]\] as prompt 0"),
-        (of(a_model, 5, 3), "lists of token ids, got 5 as prompt 0"),
+        *[(of(a_model, bad, 3), f"lists of token ids, got {shown(bad)} as prompt 0") for bad in NO_LIST],
         (of(a_model, [1], 3, stop_tokens=[10]), "stop_tokens .*10"),
         (of(a_model, [1], 3, do_sample=True, seed=1.5), "seed .*1.5"),
         (of(a_model, [1], 2.5), "max_new_tokens .*2.5"),
+        (of(a_model, [1], 3, do_sample=True, num_return_sequences=2), "num_return_sequences=2 cannot be streamed"),
+    ],
+    stream_text: [  # the same
+        *[
+            (lambda f, w, bad=bad: f(w.model, w.tokenizer, bad, 3), f"prompt must be a text .str., got {shown(bad)}")
+            for bad in (None, 5, ["a"], b"a", [1])
+        ],
+        (lambda f, w: f(w.model, w.tokenizer, "", 3), "prompt 0 is empty"),
+        (lambda f, w: f(w.model, w.tokenizer, "zz", 3), "token id .* of prompt 0"),
+        (lambda f, w: f(w.model, w.tokenizer, "a", 3, stop=["a", ""]), "stop must be .* not empty, got '' as text 1"),
+        (lambda f, w: f(w.model, w.tokenizer, "a", 3, num_beams=2), "num_beams=2 cannot be streamed"),
+    ],
+    check_stop: [
+        *not_lists(of, "stop must be a list of texts"),
+        *[(of(["a", bad]), f"stop must be a list of texts, got {shown(bad)} as text 1") for bad in NO_TEXT],
+        *[(of([*more, ""]), f"not empty, got '' as text {len(more)}") for more in ([], ["a"])],
     ],
     # perplexity/
     sliding_windows: [
         (windows(n_tokens=-5), "-5 tokens"),
+        *[(windows(n_tokens=bad), f"n_tokens must be an integer, got {bad!r}") for bad in (None, "9", 9.5, True)],
         *[
             (windows(window=bad), f"window must be an integer of at least 2, got {bad!r}")
             for bad in (4.0, NAN, INF, "4")
@@ -556,9 +635,10 @@ CASES = {
         *[(windows(stride=bad), f"stride must be an integer from 1 to 4, got {bad}") for bad in (-1, NAN)],
     ],
     score: [
-        (measure(tokens=[1.5, 2.5]), "tokens must be one row of integer ids, got torch.float32"),
-        (measure(tokens=[1, NAN, 2]), "tokens must be one row of integer ids, got torch.float32"),
-        (measure(tokens=ids([1, 2, 3])), r"tokens must be one row of integer ids, got torch.int64 \(1, 3\)"),
+        *[
+            (measure(tokens=bad), f"tokens must be a list of integer token ids, got {shown(bad)}")
+            for bad in (*NO_LIST, [1.5, 2.5], [1, NAN, 2], [1, True], [1, None], [1, "2"], [1, [2]], ids([1, 2, 3]))
+        ],
         (measure(tokens=[]), "0 tokens"),
         (measure(tokens=[1] * 30 + [99]), "token id 99 .*column 30 is outside 0..9"),  # far after the first window
         (measure(tokens=[1, -1]), "token id -1 .*column 1"),
@@ -570,6 +650,10 @@ CASES = {
     Scores.word_perplexity: [
         (lambda f, w, bad=bad: f(w.scores, bad), f"n_words .* at least 1, got {bad!r}") for bad in (-1, 1.5, NAN, None)
     ],
+    Scores.character_perplexity: [
+        (lambda f, w, bad=bad: f(w.scores, bad), f"n_characters .* at least 1, got {bad!r}")
+        for bad in (-1, 1.5, NAN, None)
+    ],
     Scores.bits_per_byte: [
         (lambda f, w, bad=bad: f(w.scores, bad), f"n_bytes .* at least 1, got {bad!r}") for bad in (-1, 1.5, NAN, None)
     ],
@@ -579,20 +663,37 @@ CASES = {
         (read(attention_mask=torch.ones(1, 3)), r"attention_mask .*got \(1, 3\)"),
         (read(position_ids=ids([5, 6])), "position id 6"),
     ],
+    trace_with_gradients: [
+        *[(read(loss=bad), f"loss must be a function .* got {shown(bad)}") for bad in (None, 5, "mean")],
+        (read(loss=torch.sum, tokens=[[1, 2]]), "tokens must be a tensor"),
+        (read(loss=torch.sum, position_ids=ids([5, 6])), "position id 6"),
+    ],
     # tokenizer/
     Tokenizer: [
         (of({}, []), "lacks 256 of the 256"),
         (lambda f, w: f(w.tokenizer.vocabulary | {"zz": 999}, []), "ids of a vocabulary of 259 tokens must be 0..258"),
         (lambda f, w: f(w.tokenizer.vocabulary | {"zz": 0}, []), "ids of a vocabulary of 259 tokens must be 0..258"),
         (lambda f, w: f(w.tokenizer.vocabulary, [("s", "q")]), "merge 1, 's' [+] 'q', needs token 'sq'"),
+        *[
+            (lambda f, w, bad=bad: f(w.tokenizer.vocabulary, [], bad), "special_tokens must be a list of tokens, got")
+            for bad in NO_LIST[1:]
+        ],
     ],
+    Tokenizer.encode: [
+        (lambda f, w, bad=bad: f(w.tokenizer, bad), f"text must be a str, got {shown(bad)}") for bad in NO_TEXT
+    ],
+    Tokenizer.pieces: not_lists(lambda bad: lambda f, w: f(w.tokenizer, bad), OF_IDS),
+    Tokenizer.decode_stream: not_lists(lambda bad: lambda f, w: next(f(w.tokenizer, bad)), OF_IDS),
     Tokenizer.decode: [
         (lambda f, w: f(w.tokenizer, [NAN]), "token id must be an integer of at least 0, got nan"),
         (lambda f, w: f(w.tokenizer, [3, -1]), "token id must be an integer of at least 0, got -1"),
+        *not_lists(lambda bad: lambda f, w: f(w.tokenizer, bad), OF_IDS),
     ],
     Tokenizer.train: [
         (of(["a"], -1), "vocab_size must be an integer of at least 257, got -1"),
-        (of("one string", 300), "texts must be several strings.*got one"),
+        *not_lists(lambda bad: of(bad, 300), "texts must be a list of texts"),
+        *[(of(["a", bad], 300), f"text must be a str, got {shown(bad)}") for bad in NO_TEXT],
+        *not_lists(lambda bad: of(["a"], 300, bad), "special_tokens must be a list of names"),
     ],
     Tokenizer.load: [
         (
@@ -605,17 +706,21 @@ CASES = {
     # checkpoints/
     find_checkpoint: [
         *[(of(bad), f"no model {str(bad)!r}: not a folder", CheckpointError) for bad in (None, 5)],
-        (of("whole.npy"), "no model 'whole.npy'", CheckpointError),
+        (of("whole.npy"), "whole.npy is a file: give the folder that has config.json", CheckpointError),
+        *[(of(bad), f"there is no folder {bad}", CheckpointError) for bad in ("./none", "model/none", Path("none"))],
     ],
     load_model: [
         (of("model", attention="flash"), "attention must be one of explicit, sdpa; got 'flash'"),
         (of("model", dtype=torch.int64), "dtype must be a floating point dtype.*torch.int64"),
     ],
-    load_tokenizer: [(of("whole.npy"), "no model 'whole.npy'", CheckpointError)],
+    load_tokenizer: [
+        (of("whole.npy"), "whole.npy is a file: give the folder that has config.json", CheckpointError),
+        (of("model/none"), "there is no folder model/none", CheckpointError),
+    ],
     read_config: [(of(Path("model/nothing.json")), "nothing.json cannot be read", CheckpointError)],
     plain_names: [
         (
-            of({"ln_f.bias": None, "transformer.ln_f.bias": None}, NAMES["gpt2"], "a file"),
+            of({"ln_f.bias": None, "transformer.ln_f.bias": None}, NAMES["gpt2"], GPT2Config(**SHAPE), "a file"),
             "a file: .*ln_f.bias is there twice",
         )
     ],
@@ -637,9 +742,14 @@ CASES = {
     dataset_text: [(of("wikitext103"), "no data set 'wikitext103'")],
     module_documentation: [(of(None), "no module None")],
     encode_documents: [
-        (lambda f, w: f("some text", w.tokenizer), "documents must be a list of texts"),
+        *not_lists(lambda bad: lambda f, w: f(bad, w.tokenizer), "documents must be a list of texts"),
+        *[(lambda f, w, bad=bad: f(["a", bad], w.tokenizer), "text must be a str, got") for bad in NO_TEXT],
         (lambda f, w: f([], w.tokenizer), "documents is empty"),
         (lambda f, w: f(["fine", "\ud800"], w.tokenizer), "lone surrogate"),
+    ],
+    hold_out_tails: [
+        *not_lists(lambda bad: of(bad), "texts must be a list of texts"),
+        *[(of(["a", bad]), rf"texts must be a list of texts, got {shown(bad)} as text 1") for bad in NO_TEXT],
     ],
     write_token_file: [
         *[
@@ -658,7 +768,10 @@ CASES = {
         (of("floats.npy"), "floats.npy must be a row of integer ids, got float64"),
         (of("square.npy"), r"square.npy must be a row of integer ids, got int64 \(2, 2\)"),
     ],
-    check_tokens: [(of("text", TEXT, 61), "text has 60 tokens, one row needs context=61")],
+    check_tokens: [
+        *[(of("text", bad, 1), "text must be a row of integer ids, got") for bad in (*NO_LIST, [1, None], [1, "2"])],
+        (of("text", TEXT, 61), "text has 60 tokens, one row needs context=61"),
+    ],
     batch_at: [
         *[
             (batches(**{name: bad}), f"{name} must be an integer of at least 1, got {bad!r}")
@@ -685,7 +798,7 @@ CASES = {
         (settings(clip=NAN), "clip must be above 0, got nan"),
         *[
             (settings(betas=bad), "betas must be two numbers of at least 0 and below 1, got")
-            for bad in ((0.9,), (0.9, 1.0), (-0.1, 0.9), (NAN, 0.9), (0.9, 0.9, 0.9))
+            for bad in ((0.9,), (0.9, 1.0), (-0.1, 0.9), (NAN, 0.9), (0.9, 0.9, 0.9), ("a", 0.9), (False, 0.9), None, 1)
         ],
     ],
     train: [
@@ -700,17 +813,23 @@ CASES = {
         *[(judge(n_rows=bad), f"n_rows must be an integer of at least 1, got {bad!r}") for bad in (0, -1, 1.5)],
         *[(judge(batch_size=bad), f"batch_size must be an integer of at least 1, got {bad!r}") for bad in (0, -1, 1.5)],
         (judge(context=61), "tokens has 60 tokens, one row needs context=61"),
+        *[(judge(end_of_text=bad), f"end_of_text must be an integer .* got {bad!r}") for bad in (-1, "9", True)],
+        *[(judge(tokens=bad), "tokens must be a row of integer ids, got") for bad in NO_LIST],
         (judge(tokens=TEXT + 0.5), "tokens must be a row of integer ids, got float64"),
     ],
     induction_gap: [
         *[(repeat(length=bad), f"length must be an integer of at least 2, got {bad!r}") for bad in (1, 0, -1, 1.5)],
         *[(repeat(vocab_size=bad), f"vocab_size must be an integer .*got {bad!r}") for bad in (0, 1.5)],
         (repeat(n_rows=0), "n_rows must be an integer of at least 1, got 0"),
+        *[(repeat(seed=bad), f"seed must be an integer, got {bad!r}") for bad in (None, "0", 0.5, True)],
         (repeat(vocab_size=1000), "token id .* is outside 0..9"),
         (repeat(length=4), "position id 7 .*n_positions=6"),
     ],
     # compare/
-    verify: [(of(small_model().half(), "model"), "float64 or float32 model, got torch.float16")],
+    verify: [
+        (of(small_model().half(), "model"), "float64 or float32 model, got torch.float16"),
+        (of(a_model, "model", seed=True), "seed must be an integer, got True"),
+    ],
 }
 
 
@@ -788,6 +907,11 @@ def test_the_usual_arguments_are_fine():
 # Public functions that are not in the table: their own tests show what they refuse, their caller has checked the
 # arguments, or the errors of torch and Python already name what is wrong.
 LEFT_OUT = {
+    "AttentionTrace",
+    "Writer",
+    "Writer.decode_stream",
+    "Writer.encode",
+    "before_stop",
     "obey_generation_config",
     "Aggregation",
     "Beam",
@@ -810,9 +934,8 @@ LEFT_OUT = {
     "Settings.chooser",
     "Settings.process",
     "Step",
-    "Tokenizer.decode_stream",
-    "Tokenizer.encode",
-    "Tokenizer.pieces",
+    "TextSize",
+    "TextSize.of",
     "Trace",
     "Window",
     "add_step",
@@ -833,10 +956,10 @@ LEFT_OUT = {
     "has_plain_head",
     "head_weight",
     "hold_out_tail",
-    "hold_out_tails",
     "initialize",
     "is_held_out",
     "is_ours",
+    "kind_of_classes",
     "loss_of_hidden",
     "merge_word",
     "merge_word_simply",

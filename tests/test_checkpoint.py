@@ -1,6 +1,7 @@
 """Every layout that people have on disk loads, a broken file is refused with its name, and a save that is interrupted
 leaves the old checkpoint or the new one."""
 
+import argparse
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ import textwrap
 import pytest
 import torch
 import transformers
+from huggingface_hub import save_torch_state_dict
 from oracle import hugging_face, pair, random_config
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -70,7 +72,48 @@ def test_transformers_own_shards_load(tmp_path):
     assert load_model(tmp_path).config.n_layer == theirs.config.n_layer
 
 
-@pytest.mark.parametrize("wrap", [lambda t: t, lambda t: {"model": t}, lambda t: {"state_dict": t, "epoch": 3}])
+def shard_pickles(folder):
+    """Put the weights into pickles with an index, as large checkpoints were published; return the shards."""
+    save_torch_state_dict(
+        load_file(folder / "model.safetensors"), folder, filename_pattern="pytorch_model{suffix}.bin",
+        safe_serialization=False, max_shard_size="10KB",
+    )  # fmt: skip
+    (folder / "model.safetensors").unlink()
+    assert (folder / "pytorch_model.bin.index.json").is_file() and not (folder / "pytorch_model.bin").is_file()
+    return sorted(folder.glob("pytorch_model-*.bin"))
+
+
+def test_shards_that_are_pickles_load_as_in_transformers(ours, folder):
+    assert len(shard_pickles(folder)) >= 3
+    assert same_model(load_model(folder), ours)
+    theirs, tokens = transformers.GPT2LMHeadModel.from_pretrained(folder).eval(), torch.arange(8)[None]
+    with torch.no_grad():
+        assert torch.allclose(ours(tokens), theirs(tokens).logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_of_two_layouts_the_safer_and_the_whole_one_counts(ours, folder, kind):
+    """As in transformers: safetensors before pickles, one file before an index of shards."""
+    tensors = load_file(folder / "model.safetensors")
+    for shard in shard_pickles(folder):  # an older model's, with other numbers
+        torch.save({name: tensor + 1 for name, tensor in torch.load(shard).items()}, shard)
+    if kind == "bin":
+        torch.save(tensors, folder / "pytorch_model.bin")
+    else:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    assert same_model(load_model(folder), ours)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda t: t,
+        lambda t: {"model": t},
+        lambda t: {"state_dict": t, "epoch": 3},
+        lambda t: {"module": t, "ds_version": "0.14", "global_steps": 7},  # DeepSpeed
+        lambda t: {"state_dict": {f"model.{name}": tensor for name, tensor in t.items()}, "hyper_parameters": {"a": 1}},
+    ],
+)
 @pytest.mark.parametrize("prefix", ["", "_orig_mod."])
 def test_pickled_tensors_load(ours, folder, wrap, prefix):
     tensors = {prefix + name: tensor for name, tensor in load_file(folder / "model.safetensors").items()}
@@ -103,6 +146,30 @@ def test_code_in_a_pickle_does_not_run(folder, tmp_path):
     with pytest.raises(CheckpointError, match="pytorch_model.bin"):
         load_model(folder)
     assert not trap.exists()
+
+
+def test_code_in_the_second_shard_does_not_run(ours, folder, tmp_path):
+    trap, shards = tmp_path / "sprung", shard_pickles(folder)
+    assert same_model(load_model(folder), ours)
+    tensors = torch.load(shards[1])
+    for content in (pickle.dumps(Bomb(trap)), None):
+        if content is None:
+            torch.save(tensors | {"x": Bomb(trap)}, shards[1])
+        else:
+            shards[1].write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{shards[1].name} "):
+            load_model(folder)
+    assert not trap.exists()
+
+
+def test_a_file_with_more_than_tensors_is_refused_with_what_it_holds(folder):
+    """PyTorch Lightning writes the settings of a run beside the weights, often as a Namespace."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({"state_dict": tensors, "hyper_parameters": argparse.Namespace(rate=1e-3)}, folder / "pytorch_model.bin")
+    words = r"pytorch_model.bin holds more than tensors: argparse.Namespace. .*torch.save\(model.state_dict\(\)"
+    with pytest.raises(CheckpointError, match=words):
+        load_model(folder)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", b"\x80\x04.", pickle.dumps(3), pickle.dumps({"a": 1})])
@@ -158,6 +225,36 @@ def edit_index(folder, change):
 )
 def test_broken_indices_are_refused(folder, change, words):
     edit_index(folder, change)
+    with pytest.raises(CheckpointError, match=words):
+        load_model(folder)
+
+
+PICKLED = [
+    # what is done to the second shard, and to the index
+    broken(lambda shard, index: shard.unlink(), "pytorch_model-00002-.* is missing"),
+    broken(lambda shard, index: shard.write_bytes(b""), "pytorch_model-00002-.* is empty"),
+    broken(
+        lambda shard, index: shard.write_bytes(shard.read_bytes()[:-50]), "pytorch_model-00002-.* is broken, or not a"
+    ),
+    broken(lambda shard, index: shard.write_text("version https://git-lfs.github.com/spec/v1"), "git-lfs pointer"),
+    broken(lambda shard, index: torch.save([1], shard), "expected a dictionary of tensors, found list"),
+    broken(lambda shard, index: torch.save({"x": torch.ones(1)}, shard), "tensor x is in .*, the index has it in None"),
+    broken(
+        lambda shard, index: torch.save(dict(list(torch.load(shard).items())[1:]), shard), "is missing from pytorch"
+    ),
+    broken(lambda shard, index: index["weight_map"].update(x="../pytorch_model.bin"), "'../pytorch_model.bin' leaves"),
+    broken(lambda shard, index: index["weight_map"].update(x="pytorch_model.bin.index.json"), "or not safetensors"),
+    broken(lambda shard, index: index.pop("weight_map"), '"weight_map" from tensor names to files'),
+]
+
+
+@pytest.mark.parametrize("change, words", PICKLED)
+def test_broken_shards_that_are_pickles_are_refused(ours, folder, change, words):
+    second, file = shard_pickles(folder)[1], folder / "pytorch_model.bin.index.json"
+    assert same_model(load_model(folder), ours)
+    index = json.loads(file.read_text())
+    change(second, index)
+    file.write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match=words):
         load_model(folder)
 

@@ -3,6 +3,7 @@ each loads and gives transformers' numbers, or is refused by name. What we save,
 
 import json
 import random
+import re
 import resource
 import shutil
 from contextlib import nullcontext
@@ -10,10 +11,11 @@ from contextlib import nullcontext
 import pytest
 import torch
 import transformers
+from huggingface_hub import save_torch_state_dict
 from oracle import RANDOM_CONFIG, check, hugging_face, relative
 from safetensors.torch import load_file, save_file
 
-from minigpt import Bert, Llama, Tokenizer, load_model, load_tokenizer, save_model
+from minigpt import Bert, Llama, Tokenizer, generate, load_model, load_tokenizer, save_model
 from minigpt.checkpoints import CheckpointError
 from minigpt.checkpoints.configs import read_config
 from minigpt.checkpoints.names import NAMES
@@ -51,7 +53,7 @@ def batch(vocab_size):
 def their_answers(theirs) -> dict[str, torch.Tensor]:
     tokens, source = batch(theirs.config.vocab_size)
     t5 = dict(input_ids=source, decoder_input_ids=tokens)
-    answer = theirs(**t5) if theirs.config.model_type == "t5" else theirs(tokens)
+    answer = theirs(**t5) if type(theirs.config).model_type == "t5" else theirs(tokens)
     return {name: answer[name] for name in OUTPUTS if name in answer}
 
 
@@ -78,7 +80,7 @@ def agree(folder, architecture, dtype=F64, where=""):
     assert mine.keys() == expected.keys()
     for name, tensor in mine.items():
         quantity = "hidden states" if name in ("last_hidden_state", "pooler_output") else "logits"
-        family = theirs.config.model_type
+        family = type(theirs.config).model_type
         check(quantity, relative(tensor, expected[name]), dtype, "explicit", f" {name}{where}", family)
     return ours, theirs
 
@@ -272,7 +274,7 @@ def test_a_head_of_its_own_that_is_equal_survives_saving(folder_of, tmp_path):
     assert load_model(tmp_path / "ours").config == ours.config
 
 
-@pytest.mark.parametrize("layout", ["shards", "a pickle"])
+@pytest.mark.parametrize("layout", ["shards", "a pickle", "shards that are pickles"])
 @EACH_FAMILY
 def test_shards_and_pickles_load(family, layout, folder_of, tmp_path):
     _, theirs = agree(folder_of(family), ARCHITECTURE[family])
@@ -281,7 +283,12 @@ def test_shards_and_pickles_load(family, layout, folder_of, tmp_path):
         assert (tmp_path / "other" / "model.safetensors.index.json").is_file()
     else:  # with the tied copies, which a state_dict has
         theirs.config.save_pretrained(tmp_path / "other")
-        torch.save(theirs.state_dict(), tmp_path / "other" / "pytorch_model.bin")
+        save_torch_state_dict(
+            theirs.state_dict(), tmp_path / "other", filename_pattern="pytorch_model{suffix}.bin",
+            safe_serialization=False, max_shard_size="1GB" if layout == "a pickle" else "5KB",
+        )  # fmt: skip
+        file = "pytorch_model.bin" if layout == "a pickle" else "pytorch_model.bin.index.json"
+        assert (tmp_path / "other" / file).is_file()
     ours, _ = agree(tmp_path / "other", ARCHITECTURE[family])
     before = load_model(folder_of(family), dtype=F64)
     assert ours.config == before.config
@@ -361,6 +368,10 @@ ACCEPTED = [
     ("llama", {"partial_rotary_factor": None, "is_causal": True, "sliding_window": None, "layer_types": None}, None),
     ("llama", {"head_dim": None, "num_key_value_heads": 2}, None),
     ("llama", {"eos_token_id": [1, 2, 5]}, None),
+    ("llama", {"hidden_act": "gelu_fast"}, None),
+    ("llama", {"hidden_act": "swish"}, None),
+    ("llama", without_field("model_type"), None),
+    ("llama", {"model_type": None, "architectures": ["LlamaForCausalLM", "LlamaModel"]}, None),
     ("llama", {"eos_token_id": [1], "pad_token_id": -1, "pretraining_tp": 2, "is_decoder": True}, None),
     ("llama", None, renamed("model.", "")),  # LlamaModel: tied, so that nothing is missing
     ("llama", None, added("model.layers.1.self_attn.rotary_emb.inv_freq", torch.ones(3))),
@@ -377,6 +388,9 @@ ACCEPTED = [
     ("bert", {"tie_word_embeddings": True, "position_embedding_type": "absolute", "is_causal": False}, None),
     ("bert", {"is_decoder": False, "add_cross_attention": False, "chunk_size_feed_forward": 0}, None),
     ("bert", {"layer_norm_eps": 1e-2, "hidden_act": "gelu_new"}, None),
+    *[("bert", {"hidden_act": f"gelu_{name}"}, None) for name in ("fast", "python", "python_tanh", "accurate")],
+    ("bert", without_field("model_type"), None),
+    ("bert", without_field("model_type", architectures=["BertForMaskedLM"]), None),
     ("t5", None, added("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", torch.ones(8, 3))),
     ("t5", None, copied(dict.fromkeys(["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"], SHARED))),
     ("t5", {"feed_forward_proj": "relu", "is_gated_act": True, "dense_act_fn": "gelu_new"}, None),  # early Flan
@@ -388,6 +402,9 @@ ACCEPTED = [
     ("t5", without_field("scale_decoder_outputs", n_positions=512, output_past=True, bos_token_id=1), None),
     ("t5", {"scale_decoder_outputs": True, "tie_word_embeddings": False, "eos_token_id": [1]}, None),
     ("t5", without_field("d_model", hidden_size=20, head_dim=6), None),
+    ("t5", {"feed_forward_proj": "gated-gelu_fast", "dense_act_fn": "gelu_fast"}, None),
+    ("t5", {"eos_token_id": [1, 2]}, None),
+    ("t5", without_field("model_type"), None),
     ("t5", {"relative_attention_max_distance": 20, "layer_norm_epsilon": 1e-2}, None),
 ]  # fmt: skip
 
@@ -426,7 +443,10 @@ LAYER = "model.layers.{}.self_attn.q_proj.bias"
 
 REFUSED = [
     # family, what is done to config.json, to the tensors, words of the error
-    ("llama", {"model_type": "mistral"}, None, "expected \"model_type\".*found 'mistral'"),
+    ("llama", {"model_type": "mistral"}, None, "expected \"model_type\".*found \"model_type\": 'mistral'"),
+    ("llama", without_field("model_type", architectures=["MistralForCausalLM"]), None, 'found .*MistralForCausalLM'),
+    ("llama", without_field("model_type", architectures=["LlamaModel", "BertModel"]), None, "LlamaModel', 'BertModel"),
+    ("llama", without_field("model_type", architectures=["LlamaModel", None]), None, "found .*'LlamaModel', None"),
     ("llama", {"quantization_config": {"bits": 4}}, None, "quantization_config is {'bits': 4}"),
     ("llama", {"is_causal": False}, None, "is_causal is False"),
     ("llama", {"is_causal": None}, None, "is_causal is None"),
@@ -473,7 +493,7 @@ REFUSED = [
     ("bert", {"num_hidden_layers": 3}, None, "2 layers, .*num_hidden_layers=3"),
     ("bert", {"num_hidden_layers": 1}, None, "2 layers, .*num_hidden_layers=1"),
     ("bert", {"num_attention_heads": 5}, None, "hidden_size must be divisible by num_attention_heads"),
-    ("bert", {"hidden_act": "gelu_fast"}, None, "hidden_act must be one of .*'gelu_fast'"),
+    ("bert", {"hidden_act": "gelu_10"}, None, "hidden_act must be one of .*'gelu_10'"),
     ("bert", None, plus_one(DECODER_WORDS, WORDS), "decoder.weight differs from embeddings.word_embeddings.weight"),
     ("bert", None, plus_one(DECODER_BIAS, BIAS), "decoder.bias differs from cls.predictions.bias"),
     ("bert", None, one_after_another(copied({DECODER_WORDS: WORDS}), plus_one(DECODER_BIAS, BIAS)), "bias differs"),
@@ -491,7 +511,9 @@ REFUSED = [
     ("t5", {"dense_act_fn": "gelu"}, None, "dense_act_fn is 'gelu' in a gated MLP"),
     ("t5", {"is_gated_act": False}, None, r"unexpected tensor .*wi_0.weight|DenseReluDense.wi.weight is missing"),
     ("t5", {"feed_forward_proj": "gated-mish", "dense_act_fn": "mish"}, None, "feed_forward_proj must be one of"),
-    ("t5", {"eos_token_id": [1, 2]}, None, r"eos_token_id must be an integer, got \[1, 2\]"),
+    ("t5", {"eos_token_id": [1, "2"]}, None, "eos_token_id must be an integer, got '2'"),
+    ("t5", {"eos_token_id": [1, True]}, None, "eos_token_id must be an integer, got True"),
+    ("t5", {"eos_token_id": []}, None, r"eos_token_id must be an integer, got \[\]"),
     ("t5", {"num_layers": 3}, None, "2 layers, .*num_layers=3"),
     ("t5", {"num_decoder_layers": 1}, None, "2 layers, .*num_decoder_layers=1"),
     ("t5", {"d_kv": 5}, None, r"SelfAttention.q.weight has shape"),
@@ -563,10 +585,94 @@ def test_no_value_of_any_field_gives_other_numbers_in_silence(family, folder_of,
     assert compared > 8
 
 
+# --- names with something in front -----------------------------------------------------------------------------------
+
+
+def in_front(prefix, only=""):
+    """Put a prefix in front of all names, or of those that begin with `only`."""
+    return lambda tensors: {prefix * name.startswith(only) + name: tensor for name, tensor in tensors.items()}
+
+
+def inside(part, after):
+    """Put a part into names, after a pattern: what a wrapper of one layer does."""
+    return lambda tensors: {re.sub(after, rf"\g<0>{part}.", name): tensor for name, tensor in tensors.items()}
+
+
+LAYER_OF = {"llama": r"layers\.\d+\.", "bert": r"encoder\.layer\.\d+\.", "t5": r"block\.\d+\."}
+STACK_OF = {"llama": r"^model\.", "bert": r"bert\.encoder\.", "t5": r"^(en|de)coder\."}
+
+
+PREFIXES = "model. net. module. _orig_mod. module._orig_mod. _forward_module.model. 0.auto_model. a.b._orig_mod.module."
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.split())
+@EACH_FAMILY
+def test_what_stands_in_front_of_every_name_is_taken_off(family, prefix, folder_of):
+    """Of PyTorch Lightning, DDP, torch.compile, DeepSpeed. Llama's own names begin with `model.`, but for lm_head."""
+    folder = folder_of(family)
+    if family == "llama":
+        edit(folder, {"tie_word_embeddings": False}, lambda t: t | {HEAD: t[EMBED] + 1})
+    before, _ = agree(folder, ARCHITECTURE[family])
+    edit(folder, tensors=in_front(prefix))
+    after = load_model(folder, dtype=F64)
+    assert after.config == before.config
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+
+
+@pytest.mark.parametrize("where", [LAYER_OF, STACK_OF], ids=["each layer", "the stack"])
+@pytest.mark.parametrize("part", ["_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"])
+@EACH_FAMILY
+def test_wrappers_inside_of_names_are_taken_out(family, part, where, folder_of):
+    folder = folder_of(family)
+    before = load_model(folder)
+    edit(folder, tensors=inside(part, where[family]))
+    assert any(f".{part}." in name for name in load_file(weights(folder)))
+    after = load_model(folder)
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+
+
+BESIDE = added("criterion.weight", torch.ones(3))
+EMBEDDING = {"llama": EMBED, "bert": WORDS, "t5": SHARED}
+UNCERTAIN = [
+    # family, what is done to the tensors, the longer name, the prefix
+    ("bert", one_after_another(in_front("net."), BESIDE), f"net.{WORDS}", "net."),
+    ("t5", one_after_another(in_front("net.t5."), BESIDE), f"net.t5.{SHARED}", "net.t5."),
+    ("llama", one_after_another(in_front("net."), BESIDE), f"net.{EMBED}", "net."),
+    ("bert", one_after_another(renamed("bert.", ""), in_front("encoder.")), "encoder.embeddings.word", "encoder."),
+    ("t5", one_after_another(in_front("encoder.")), f"encoder.{SHARED}", "encoder."),
+    ("t5", lambda t: in_front("student.")(t) | in_front("teacher.")(t), f"student.{SHARED}", "student."),
+]
+
+
+@pytest.mark.parametrize("family, tensors, longer, prefix", UNCERTAIN, ids=[f"{u[0]} {u[3]}" for u in UNCERTAIN])
+def test_a_prefix_that_may_be_another_modules_is_refused_by_name(family, tensors, longer, prefix, folder_of):
+    """Beside the model stand other tensors, or the prefix is one of the family's own names: the error says what to do,
+    and it helps."""
+    folder = folder_of(family)
+    before = load_model(folder).state_dict()
+    edit(folder, tensors=tensors)
+    with pytest.raises(CheckpointError) as caught:
+        load_model(folder)
+    message = str(caught.value)
+    assert "is missing, and " + longer in message and f"names begin with {prefix!r}" in message
+    advice = message[message.index("{name.removeprefix") :]
+    edit(folder, tensors=lambda tensors: eval(advice, {"tensors": tensors}))
+    after = load_model(folder).state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_a_tensor_that_is_nowhere_is_just_missing(folder_of):
+    folder = folder_of("t5")
+    edit(folder, tensors=without("decoder.final_layer_norm.weight"))
+    with pytest.raises(CheckpointError, match="tensor decoder.final_layer_norm.weight is missing$"):
+        load_model(folder)
+
+
 # --- where a text ends -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family, ends", [("llama", [3, 5]), ("llama", [3]), ("llama", 3), ("t5", [3]), ("t5", 3)])
+@pytest.mark.parametrize("ends", [[3, 5], [3], 3], ids=str)
+@pytest.mark.parametrize("family", ["llama", "t5"])
 def test_the_ends_in_generation_config_are_obeyed_and_saved(family, ends, folder_of, tmp_path):
     folder = folder_of(family)
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "temperature": 0.6}))
@@ -578,6 +684,39 @@ def test_the_ends_in_generation_config_are_obeyed_and_saved(family, ends, folder
     assert again.eos_token_id == (ends if ends == [3, 5] else 3)
 
 
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_a_text_ends_at_any_of_several_ids_as_in_transformers(family, file, folder_of):
+    """The model writes freely first; then a token that it wrote is one of the ends, the first or the last of them."""
+    folder = folder_of(family)
+    edit(folder, {"eos_token_id": None})
+    if file == "config.json":
+        (folder / "generation_config.json").unlink()
+    else:
+        edit_json(folder / file, {"eos_token_id": None})
+    prompt = [5, 6, 7]
+    text = generate(load_model(folder, dtype=F64), [prompt], 12)[0]
+    assert len(text) == len(their_text(folder, family, prompt)) >= 12
+    never = max(text) + 1
+    for end in (text[-2], text[-5]):
+        for ends in ([end, never], [never, end]):
+            edit_json(folder / file, {"eos_token_id": ends})
+            ours = generate(load_model(folder, dtype=F64), [prompt], 12)[0]
+            assert ours == their_text(folder, family, prompt)
+            n_prompt = 1 if family == "t5" else len(prompt)
+            assert ours[-1] == end and end not in ours[n_prompt:-1]  # it stopped there, and nowhere before
+
+
+def their_text(folder, family, prompt):
+    theirs = their_model(folder, ARCHITECTURE[family])
+    theirs.generation_config.pad_token_id = 0
+    return theirs.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0].tolist()
+
+
+def edit_json(file, changes):
+    file.write_text(json.dumps(read_fields(file) | changes))
+
+
 def test_the_start_of_a_t5_is_obeyed_and_saved(folder_of, tmp_path):
     folder = folder_of("t5")
     (folder / "generation_config.json").write_text(json.dumps({"decoder_start_token_id": 7}))
@@ -587,8 +726,8 @@ def test_the_start_of_a_t5_is_obeyed_and_saved(folder_of, tmp_path):
     assert their_model(tmp_path / "ours", ARCHITECTURE["t5"]).generation_config.decoder_start_token_id == 7
 
 
-@pytest.mark.parametrize("ends", [[1, 2], [1, "x"], "x", []])
-def test_ends_that_a_t5_cannot_hold_are_refused(ends, folder_of):
+@pytest.mark.parametrize("ends", [[1, "x"], [1, [2]], [1, None], [[1]], "x", []], ids=str)
+def test_ends_that_are_no_ids_are_refused(ends, folder_of):
     folder = folder_of("t5")
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
     with pytest.raises(CheckpointError, match="generation_config.json.*eos_token_id"):

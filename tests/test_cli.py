@@ -16,7 +16,7 @@ from minigpt import load_model
 from minigpt.commands import generate as generate_command
 from minigpt.commands import train as train_command
 from minigpt.commands import verify as verify_command
-from minigpt.commands.main import main
+from minigpt.commands.main import build_parser, in_flags, main
 from minigpt.compare import difference as verify
 
 
@@ -134,15 +134,15 @@ BAD = [
     (["generate", "a", "--source", "gpt17"], "no model 'gpt17'"),
     (["generate", "a", "--source", "{tmp}"], "needs config.json and one of model.safetensors,"),
     (["generate", "a " * 400], "the context holds 256"),
-    (["generate", "a", "--temperature", "-1"], "temperature must be at least 1e-30"),
+    (["generate", "a", "--temperature", "-1"], "--temperature must be at least 1e-30, got -1.0"),
     (["generate", "a", "--temperature", "warm"], "'warm'"),
     (["generate", "a", "--temperature", "1e-300"], "temperature must be at least 1e-30"),
     (["generate", "a", "--seed", "99999999999999999999"], "2^62 - 1, got '99999999999999999999'"),
     (["generate", "a", "--seed", "-1"], "a seed is a whole number"),
     (["generate", "a", "--source", ""], "--source: it is empty"),
-    (["generate", "a", "--top-p", "1.5"], "top_p"),
-    (["generate", "a", "--top-k", "0"], "top_k"),
-    (["generate", "a", "--max-new-tokens", "-3"], "max_new_tokens"),
+    (["generate", "a", "--top-p", "1.5"], "--top-p must be above 0 and at most 1, got 1.5"),
+    (["generate", "a", "--top-k", "-1"], "--top-k must be an integer of at least 1, got -1"),
+    (["generate", "a", "--max-new-tokens", "-3"], "--max-new-tokens must be an integer of at least 0, got -3"),
     (["generate", "a", "--device", "abacus"], "--device abacus cannot be used on this machine; cpu"),
     (["generate", "a", "--device", "meta"], "--device meta cannot be used on this machine"),
     (["perplexity"], "--text"),
@@ -151,19 +151,25 @@ BAD = [
     (["perplexity", "--text", "{tmp}/latin1.txt"], "not UTF-8"),
     (["perplexity", "--text", "{tmp}/empty.txt"], "0 tokens"),
     (["perplexity", "--text", "{tmp}/short.txt"], "1 tokens"),
-    (["perplexity", "--text", "{tmp}/fine.txt", "--stride", "0"], "stride"),
-    (["perplexity", "--text", "{tmp}/fine.txt", "--stride", "300"], "stride must be an integer from 1 to 256"),
-    (["perplexity", "--text", "{tmp}/fine.txt", "--window", "300"], "context length, 256 tokens, got 300"),
+    (["perplexity", "--text", "{tmp}/fine.txt", "--stride", "0"], "--stride must be an integer from 1 to 256, got 0"),
+    (["perplexity", "--text", "{tmp}/fine.txt", "--stride", "300"], "--stride must be an integer from 1 to 256"),
+    (
+        ["perplexity", "--text", "{tmp}/fine.txt", "--window", "300"],
+        "--window must be at most the context length, 256",
+    ),
     (["train", "--text", "{tmp}/fine.txt", "--recipe", "huge", "--out", "{tmp}/x"], "'huge'"),
-    (["train", "--text", "{tmp}/short.txt", "--out", "{tmp}/x"], "context=256"),
+    (["train", "--text", "{tmp}/short.txt", "--out", "{tmp}/x"], "minigpt: text too short for context=256"),
     (["train", "--text", "{tmp}/fine.txt", "--steps", "-2", "--out", "{tmp}/x"], "steps"),
-    (["train", "--text", "{tmp}/fine.txt", "--steps", "0", "--out", "{tmp}/x"], "steps must be"),
+    (["train", "--text", "{tmp}/fine.txt", "--steps", "0", "--out", "{tmp}/x"], "--steps must be an integer"),
     (["train", "--text", "{tmp}/fine.txt", "--out", ""], "--out: it is empty"),
     (
         ["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "n_head=5"],
         "n_embd must be divisible by n_head",
     ),
-    (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "learning_rate=-1"], "learning_rate"),
+    (
+        ["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "learning_rate=-1"],
+        "minigpt: learning_rate",
+    ),
     (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "n_layers=5"], "expected NAME=VALUE"),
     (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/x", "--set", "n_layer=many"], "n_layer must be like 12"),
     (
@@ -196,6 +202,61 @@ def test_bad_input_is_one_sentence_and_exit_code_two(capsys, tmp_path, monkeypat
     sentence = err.strip().split("\r")[-1].strip()  # after what a progress bar has wiped
     assert words in sentence and "\n" not in sentence and "Traceback" not in err
     assert sorted(tmp_path.rglob("*")) == before, "something was left on disk"
+
+
+@pytest.mark.parametrize(
+    "sentence, in_flags_of_generate",
+    [
+        ("top_p must be above 0, got 2", "--top-p must be above 0, got 2"),
+        ("seed must be an integer, got 0.5", "--seed must be an integer, got 0.5"),
+        ("length_penalty and early_stopping need num_beams", "--length-penalty and --early-stopping need --num-beams"),
+        ("seed of the run", "seed of the run"),
+        ("source texts hold top_p", "source texts hold top_p"),
+        ("file.json: top_p must be above 0", "file.json: top_p must be above 0"),
+        ("no model 'top_p'", "no model 'top_p'"),
+        ("n_head must be above top_k", "n_head must be above top_k"),
+        ("", ""),
+    ],
+)
+def test_an_argument_is_called_by_its_flag(sentence, in_flags_of_generate):
+    flags = build_parser().parse_args(["generate"]).flags
+    assert flags["max_new_tokens"] == "--max-new-tokens" and "prompts" not in flags
+    assert in_flags(sentence, flags) == in_flags_of_generate
+
+
+WITH_A_DASH = {"generate": ["- item", "-5 is", "-5", "-", "--seed 1"], "fill": ["- [MASK]", "-5 is [MASK]"]}
+ONLY_AFTER_DASHES = {"generate": ["-item", "--title", "-h is", "--help"], "fill": ["-[MASK]", "-h [MASK]"]}
+
+
+@pytest.mark.parametrize("command", ["generate", "fill"])
+def test_a_text_may_begin_with_a_dash(capsys, command):
+    """argparse takes it for a flag where it has no space in it, or begins with -h."""
+    first = [command, "--json", *(["--max-new-tokens", 1] if command == "generate" else ["--n", 1])]
+    calls = [([*first, text], [text]) for text in WITH_A_DASH[command]]
+    calls += [([*first, "--", text], [text]) for text in WITH_A_DASH[command] + ONLY_AFTER_DASHES[command]]
+    if command == "generate":
+        calls += [
+            ([*first, "--", "a", "-b", "--seed"], ["a", "-b", "--seed"]),
+            (["generate", "-1", *first[1:]], ["-1"]),
+        ]
+    name = "prompt" if command == "generate" else "text"
+    for call, texts in calls:
+        code, out, err = run(capsys, *call)
+        assert code == 0, (call, err)
+        assert [answer[name] for answer in map(json.loads, out.splitlines())] == texts
+
+
+@pytest.mark.parametrize("command, name", [("generate", "PROMPT"), ("fill", "TEXT")])
+def test_where_a_text_with_a_dash_goes_is_said(capsys, command, name):
+    hint = f"({name} comes last, and after -- it may begin with -; see python -m minigpt {command} --help)"
+    for text in ONLY_AFTER_DASHES[command]:
+        if text != "--help":
+            code, out, err = run(capsys, command, text)
+            assert code == 2 and out == "" and hint in err and err.count("\n") == 1, err
+    for arguments in (["a", "--source", "tiny", "b"], ["a", "--source", "tiny", "--", "-b"]):
+        assert hint in run(capsys, command, *arguments)[2]
+    for arguments in ([command, "a", "--dtype", "int8"], ["train", "--out", "x", "-y"], ["-x", command]):
+        assert "begin with -" not in run(capsys, *arguments)[2]
 
 
 def test_a_bug_is_not_hidden(monkeypatch, capsys):

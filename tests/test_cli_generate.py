@@ -10,6 +10,7 @@ from command_line import run
 from minigpt import generate, load_tokenizer
 from minigpt.commands import generate as command
 
+FLAGS = ("--temperature", "--top-k", "--top-p")
 PROMPTS = ["Return the number of", "class Tensor", "A list"]
 
 
@@ -196,14 +197,22 @@ def test_no_half_characters_in_a_stream(capsys, monkeypatch):
         (["a", "b", "--prompt-lookup"], "one prompt"),
         (["a", "--prompt-lookup", "--top-k", "3"], "one prompt"),
         (["a", "--num-beams", "0"], "at least 1, got '0'"),
-        (["a", "--num-beams", "2", "--top-k", "3"], "choose one"),
+        (["a", "--num-beams", "2", "--top-k", "3"], "--num-beams 2 searches and --top-k draws: choose one"),
+        (["a", "--num-beams", "2", "--samples", "3"], "--num-beams 2 searches and --samples draws: choose one"),
         (["a", "--num-beams", "2", "--show-probabilities"], "--show-probabilities"),
-        (["a", "--length-penalty", "2"], "num_beams"),
+        (["a", "--length-penalty", "2"], "--length-penalty and --early-stopping need --num-beams above 1"),
         (["a", "--early-stopping", "maybe"], "maybe"),
-        (["a", "--top-p", "0"], "top_p"),
-        (["a", "--min-p", "2"], "min_p"),
-        (["a", "--repetition-penalty", "0"], "repetition_penalty"),
-        (["a", "--no-repeat-ngram-size", "-1"], "no_repeat_ngram_size"),
+        *[(["a", flag, "0"], f"{flag} 0 draws no token: leave out {flag} for the likeliest token\n") for flag in FLAGS],
+        (["a", "--temperature", "0", "--seed", "1"], "leave out --temperature and --seed for the likeliest token\n"),
+        (["a", "--temperature", "0", "--samples", "2"], "leave out --temperature and --samples for"),
+        (
+            ["a", "--top-k", "0", "--top-p", "0.5"],
+            "--top-p for the likeliest token, --top-k alone to draw without",
+        ),
+        (["a", "--top-p", "-0.5"], "--top-p must be above 0 and at most 1, got -0.5"),
+        (["a", "--min-p", "2"], "--min-p must be at least 0 and at most 1, got 2.0"),
+        (["a", "--repetition-penalty", "0"], "--repetition-penalty must be at least 0.001"),
+        (["a", "--no-repeat-ngram-size", "-1"], "--no-repeat-ngram-size must be an integer of at least 0"),
         (["a", "--samples", "0"], "at least 1"),
         (["a", "--batch-size", "0"], "at least 1"),
         (["--file", "{tmp}/hole.txt"], "line 2"),
@@ -224,3 +233,40 @@ def test_a_terminal_is_asked_for_a_prompt(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     code, _, err = run(capsys, "generate")
     assert code == 2 and "no prompt: give PROMPT" in err
+
+
+# --- stop strings ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", [[], ["--prompt-lookup"], ["--seed", "3"], ["--repetition-penalty", "1.3"]], ids=str)
+def test_a_text_ends_before_a_stop_string(capsys, way):
+    """--stop may be given again; the first stop string that comes counts, wherever tokens end."""
+    ask = ["generate", "Return the", "--max-new-tokens", 30, *way]
+    code, out, err = run(capsys, *ask, "--stop", "no such text")
+    whole = out[len("Return the") : -1]
+    assert code == 0 and err.startswith("30 tokens") and "ended by: length" in err
+    assert out == run(capsys, *ask)[1]
+    for stop in (whole[0], whole[7:11], whole[-20:]):  # the last allowed token completes the last one
+        code, out, err = run(capsys, *ask, "--stop", "no such text", f"--stop={stop}")
+        assert code == 0 and out == "Return the" + whole[: whole.index(stop)] + "\n"
+        n = int(err.split(" tokens")[0])
+        assert "ended by: stop string" in err and (n == 30) == (stop == whole[-20:])
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["a", "--stop", ""], "--stop must be a list of texts that are not empty, got ''"),
+        (["a", "--stop", "x", "--stop", ""], "got '' as text 1"),
+        (["a", "b", "--stop", "x"], "give one PROMPT"),
+        (["a", "--json", "--stop", "x"], "no --json"),
+        (["a", "--samples", "2", "--stop", "x"], "--samples"),
+        (["a", "--num-beams", "2", "--stop", "x"], "--num-beams"),
+        (["a", "--show-probabilities", "--stop", "x"], "--show-probabilities"),
+    ],
+    ids=str,
+)
+def test_bad_stop_strings_are_one_sentence_before_a_model_is_loaded(capsys, monkeypatch, arguments, words):
+    monkeypatch.setattr(command, "load", lambda options: pytest.fail("a model was loaded"))
+    code, out, err = run(capsys, "generate", *arguments)
+    assert code == 2 and out == "" and words in err and err.strip().count("\n") == 0

@@ -1,6 +1,7 @@
 """python -m minigpt perplexity: the numbers side by side, the table of losses, the pictures, and what was published."""
 
 import csv
+import io
 import json
 import math
 import sys
@@ -36,6 +37,7 @@ def test_perplexity_prints_what_score_measures(capsys, text_file, tiny, tiny_tok
         assert numbers[name] == pytest.approx(getattr(scores, name), rel=1e-4)
     nats = math.log(numbers["perplexity"]) * numbers["scored"]
     assert numbers["word_perplexity"] == pytest.approx(math.exp(nats / len(text.split())), rel=1e-9)
+    assert numbers["character_perplexity"] == pytest.approx(math.exp(nats / len(text)), rel=1e-9)
     assert numbers["bits_per_byte"] == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-9)
     code, table, _ = run(capsys, "perplexity", "--text", text_file, "--stride", 100, "--window", 200)
     assert code == 0 and f"{numbers['window_mean_perplexity']:.4f}" in table
@@ -47,6 +49,42 @@ def test_a_number_that_json_does_not_know_is_null(capsys, tmp_path):
     one_word.write_text("床前明月光疑是地上霜" * 30, encoding="utf-8")
     code, out, _ = run(capsys, "perplexity", "--text", one_word, "--json")
     assert code == 0 and "Infinity" not in out and json.loads(out)["word_perplexity"] is None
+
+
+@pytest.mark.parametrize("text", ["春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n" * 9, "a" * 300])
+def test_a_text_without_spaces_has_a_number_per_character_and_none_per_word(capsys, tmp_path, text, tiny):
+    file = tmp_path / "text.txt"
+    file.write_text(text, encoding="utf-8")
+    scores = score(tiny, load_tokenizer("tiny").encode(text))
+    numbers = json.loads(run(capsys, "perplexity", "--text", file, "--json")[1])
+    assert numbers["word_perplexity"] is None
+    assert numbers["character_perplexity"] == pytest.approx(scores.character_perplexity(len(text)), rel=1e-4)
+    out = run(capsys, "perplexity", "--text", file)[1]
+    [line] = [line for line in out.splitlines() if line.startswith("word_perplexity")]
+    assert line.split()[1:5] == ["-", "words", "need", "spaces,"] and " words, " not in out.splitlines()[0]
+    assert f"; {len(text)} characters, {len(text.encode())} bytes" in out.splitlines()[0]
+    out = run(capsys, "perplexity", "--text", file, "--window", 64, "--stride", 32, 16)[1]
+    assert "word_perplexity: words need spaces" in out.splitlines()[-1] and out.count(" -  ") == 2
+
+
+def test_the_text_may_come_from_stdin(capsys, monkeypatch, text_file):
+    def measured(*where):
+        return run(capsys, "perplexity", *where, "--window", 64, "--stride", 64, 32)
+
+    def piped(data: bytes):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
+        return measured("--text", "-")
+
+    text_file.write_bytes(b"\xef\xbb\xbf" + "Größe und Länge.\r\n".encode() * 60)  # with a byte-order mark
+    assert piped(text_file.read_bytes()) == measured("--text", text_file)
+    for data, words in [
+        (b"caf\xe9", "stdin is not UTF-8 text: byte 0xe9 at offset 3. It looks like WINDOWS-1252"),
+        (b"", "the text has 0 tokens"),
+    ]:
+        text_file.write_bytes(data)
+        code, out, err = piped(data)
+        assert code == 2 and out == "" and words in err
+        assert measured("--text", text_file)[2] == err.replace("stdin", str(text_file))
 
 
 def test_several_strides_side_by_side(capsys, text_file, tiny, tiny_tokenizer):

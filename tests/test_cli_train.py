@@ -1,14 +1,16 @@
 """python -m minigpt train on people's own texts: whatever is wrong is found before the first step."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from command_line import run
 
-from minigpt import GPT2, GPT2Config, Tokenizer, generate, load_model, load_tokenizer, save_model
+from minigpt import GPT2, GPT2Config, LlamaConfig, Tokenizer, generate, load_model, load_tokenizer, save_model
 from minigpt.commands.train_report import kept, next_commands, overfitting
+from minigpt.commands.train_settings import parse_change
 from minigpt.data import hold_out_tail, hold_out_tails
 from minigpt.train import Record, evaluate
 
@@ -152,6 +154,68 @@ def test_the_end_of_text_is_given_by_name_or_by_id(capsys, tmp_path, given):
     assert settings["config"]["end_of_text"] == settings["model"]["eos_token_id"] == tokenizer.eos_id
     tokens = np.load(tmp_path / "run" / "train.npy")
     assert (tokens == tokenizer.eos_id).sum() > 150  # those in the text, and the one after the file
+
+
+# --- how a value is written ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, value",
+    [
+        *[(f"betas={text}", (0.9, 0.95)) for text in ("(0.9, 0.95)", "[0.9,0.95]", "0.9,0.95")],
+        *[(f"autocast={text}", False) for text in ("False", "false")],
+        *[(f"compile={text}", True) for text in ("True", "true")],
+        *[(f"learning_rate={text}", 1e-3) for text in (".001", "1e-3", "0.001", "1E-3")],
+        ("learning_rate=1", 1.0),
+        ("steps=1_000", 1000),
+        *[(f"n_inner={text}", None) for text in ("None", "null")],
+        ("n_inner=12", 12),
+        *[(f"activation_function={text}", "gelu_new") for text in ("gelu_new", '"gelu_new"', "'gelu_new'")],
+        ("end_of_text=<|endoftext|>", "<|endoftext|>"),
+        ("end_of_text=5", 5),
+    ],
+)
+def test_a_value_is_read_as_json_or_python_writes_it(change, value):
+    name, read = parse_change(change, GPT2Config)
+    assert change.startswith(name + "=") and read == value and type(read) is type(value)
+
+
+@pytest.mark.parametrize("text", ["{'rope_type': 'linear', 'factor': 2.0}", '{"rope_type": "linear", "factor": 2.0}'])
+def test_a_dictionary_is_read(text):
+    assert parse_change(f"rope_scaling={text}", LlamaConfig)[1] == {"rope_type": "linear", "factor": 2.0}
+
+
+@pytest.mark.parametrize(
+    "change, like",
+    [
+        *[(f"steps={text}", "20000") for text in ("1e3", "05", "1+2", "'5'", "True", "None", "[5]", "5j", "(" * 300)],
+        *[(f"betas={text}", "(0.9, 0.98)") for text in ("0.9", "{0.9, 0.95}", "None", "(0.9")],
+        *[(f"autocast={text}", "True") for text in ("0", "no", "FALSE", "None")],
+        *[(f"learning_rate={text}", "0.002") for text in ("fast", "True", "1/2", "(0.1,)", "inf")],
+        *[(f"activation_function={text}", "'gelu_new'") for text in ("None", "5", "true")],
+    ],
+)
+def test_a_value_of_another_kind_is_refused(change, like):
+    with pytest.raises(ValueError, match=f"--set .*: {change.partition('=')[0]} must be like {re.escape(like)}"):
+        parse_change(change, GPT2Config)
+
+
+@pytest.mark.parametrize("betas", ['("a", 0.9)', "(0.9, 1.5)", "(0.9,)", "(0.9, [0.5])", "(0.9, True)"])
+def test_bad_betas_are_one_sentence(capsys, tmp_path, betas):
+    (tmp_path / "own.txt").write_text(TEXTS["lines"], encoding="utf-8")
+    code, _, err = train(capsys, tmp_path, f"betas={betas}", "--text", tmp_path / "own.txt")
+    assert code == 2 and "betas must be two numbers of at least 0 and below 1, got (" in err
+
+
+def test_such_values_are_trained_with(capsys, tmp_path):
+    (tmp_path / "own.txt").write_text(TEXTS["lines"], encoding="utf-8")
+    changes = ["betas=(0.9, 0.95)", "autocast=False", "learning_rate=.001", "n_inner=None"]
+    code, _, err = train(capsys, tmp_path, *changes, "--text", tmp_path / "own.txt")
+    assert code == 0, err
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())
+    config = settings["config"]
+    assert (config["betas"], config["autocast"], config["learning_rate"]) == ([0.9, 0.95], False, 0.001)
+    assert settings["model"]["n_inner"] is None
 
 
 # --- ids that the model has and the tokenizer lacks ------------------------------------------------------------------

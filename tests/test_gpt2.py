@@ -42,6 +42,21 @@ def test_activations_equal_hugging_faces(name):
     assert (ACTIVATIONS[name](x) - ACT2FN[name](x)).abs().max() < 1e-14
 
 
+def test_no_activation_of_hugging_faces_that_equals_one_of_ours_is_missing():
+    from transformers.activations import ACT2CLS, ACT2FN
+
+    x = torch.linspace(-20, 20, 4001, dtype=torch.float64)
+    for name in ACT2CLS.keys() - ACTIVATIONS.keys():
+        theirs = ACT2FN[name].double()
+        assert all((theirs(x) - ours(x)).abs().max() > 1e-3 for ours in ACTIVATIONS.values()), name
+
+
+def test_the_fast_gelu_is_another_function_than_the_tanh_one_but_equal_in_float32():
+    x = torch.linspace(-6, 6, 1001, dtype=torch.float64)
+    assert 1e-13 < (ACTIVATIONS["gelu_fast"](x) - gelu_tanh(x)).abs().max() < 1e-11
+    assert (ACTIVATIONS["gelu_fast"](x.float()) - gelu_tanh(x.float())).abs().max() < 1e-6
+
+
 # Parameters of the published models, as transformers counts them.
 N_PARAMETERS = {
     "distilgpt2": 81_912_576,

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from minigpt import generate, load_model, load_tokenizer
-from minigpt.checkpoints import HUB_NAMES
-from minigpt.checkpoints.find import weight_folders
+from minigpt.checkpoints import HUB_NAMES, on_disk
 from minigpt.perplexity import score
 
 pytestmark = pytest.mark.pretrained
@@ -25,7 +24,7 @@ LECTURE_LOGITS = [
 
 
 def weights(name):
-    if not any((folder / name / "model.safetensors").is_file() for folder in weight_folders()):
+    if not on_disk(name):
         pytest.skip(f"OpenAI's {name} is not on disk: python -m minigpt download {name}")
     assert name in HUB_NAMES
     return load_model(name), load_tokenizer(name)

@@ -13,7 +13,7 @@ from oracle import pair
 from minigpt import load_model
 from minigpt.fast import loss_without_logits
 from minigpt.loss import cross_entropy
-from minigpt.perplexity import AGGREGATIONS, Scores, Window, lecture_perplexity, score, sliding_windows
+from minigpt.perplexity import AGGREGATIONS, Scores, TextSize, Window, lecture_perplexity, score, sliding_windows
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,9 @@ def test_units():
     assert scores.n_scored == 3
     assert scores.perplexity == pytest.approx(math.exp(2))
     assert scores.word_perplexity(2) == pytest.approx(math.exp(3))
+    assert scores.character_perplexity(4) == pytest.approx(math.exp(1.5))
     assert scores.bits_per_byte(12) == pytest.approx(0.5 / math.log(2))
-    for bad in (scores.word_perplexity, scores.bits_per_byte):
+    for bad in (scores.word_perplexity, scores.character_perplexity, scores.bits_per_byte):
         with pytest.raises(ValueError, match="got 0"):
             bad(0)
 
@@ -278,6 +279,25 @@ def test_a_page_without_blanks_is_one_word_of_infinite_perplexity():
     assert page.word_perplexity(2) == pytest.approx(math.exp(360))
 
 
+@pytest.mark.parametrize(
+    "text, n_words",
+    [
+        ("Return the number.\n", 3),
+        ("one\ntwo\n", 2),
+        ("가는 말이 고와야 오는 말이 곱다", 6),  # Korean has spaces
+        ("GPT-2 是 a model of language 模型", 7),  # most letters are Latin
+        ("春眠不觉晓，处处闻啼鸟。\n夜来风雨声，花落知多少。\n", 0),  # lines, not words
+        ("春眠 GPT 不觉晓", 0),
+        ("国境の長いトンネルを抜けると 雪国であった。", 0),
+        ("กรุงเทพ มหานคร", 0),
+        ("onelongword" * 9, 0),
+        ("\n", 0),
+    ],
+)
+def test_words_are_counted_where_spaces_mark_them(text, n_words):
+    assert TextSize.of(text) == (n_words, len(text), len(text.encode()))
+
+
 def test_every_aggregation_has_its_formula():
     """The table against the formulas worked out by hand: a first window of 3 losses, a last one of a single loss."""
     scores = Scores(np.array([np.nan, 1.0, 2.0, 3.0, 6.0]), [Window(0, 4, 4), Window(2, 5, 1)])
@@ -286,11 +306,12 @@ def test_every_aggregation_has_its_formula():
         "window_mean_perplexity": math.exp((2 + 6) / 2),
         "docs_perplexity": math.exp((3 * 2 + 0 * 6) / 3),
         "word_perplexity": math.exp(12 / 6),
+        "character_perplexity": math.exp(12 / 12),
         "bits_per_byte": 12 / math.log(2) / 24,
     }
-    assert {a.name: pytest.approx(a.value(scores, 6, 24)) for a in AGGREGATIONS} == expected
+    assert {a.name: pytest.approx(a.value(scores, TextSize(6, 12, 24))) for a in AGGREGATIONS} == expected
     assert all(a.formula and a.source for a in AGGREGATIONS)
-    assert math.isnan(next(a for a in AGGREGATIONS if a.name == "word_perplexity").value(scores, 0, 24))
+    assert math.isnan(next(a for a in AGGREGATIONS if a.name == "word_perplexity").value(scores, TextSize(0, 12, 24)))
     assert scores.window_index.tolist() == [-1, 0, 0, 0, 1] and scores.context_length.tolist() == [0, 1, 2, 3, 2]
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import transformers
 from oracle import hugging_face, pair, random_config, relative
 from safetensors.torch import load_file, save_file
 
-from minigpt import GPT2, GPT2Config, load_model, load_tokenizer, save_model
+from minigpt import GPT2, GPT2Config, generate, load_model, load_tokenizer, save_model
 from minigpt.checkpoints import CheckpointError, find_checkpoint
+from minigpt.checkpoints.configs import kind_of_classes
 from minigpt.checkpoints.names.gpt2 import NAME_TABLE
+from minigpt.models import MODELS
 
 
 def their_model(folder, dtype=torch.float64):
@@ -93,7 +96,13 @@ def test_the_name_table_knows_every_parameter():
     assert sorted(name.format(i=0) for name in listed) == sorted(ours.state_dict())
 
 
-@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "_orig_mod.transformer.", "module._orig_mod.transformer."])
+PREFIXES = """
+_orig_mod. module. model. _forward_module.net. module._orig_mod. transformer. transformer.transformer.
+_orig_mod.transformer. module._orig_mod.transformer. transformer._orig_mod. model.transformer.
+"""
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.split())
 def test_what_compilers_and_trainers_put_in_front_of_names_is_taken_off(folder, prefix):
     before = load_model(folder).state_dict()
 
@@ -104,6 +113,30 @@ def test_what_compilers_and_trainers_put_in_front_of_names_is_taken_off(folder, 
     edit(folder, rename)
     after = load_model(folder).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("part", ["_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."])
+def test_wrappers_of_single_layers_are_taken_out_of_names(folder, part):
+    before = load_model(folder).state_dict()
+    edit_names(folder, lambda name: re.sub(r"h\.\d+\.", rf"\g<0>{part}", name))
+    assert f"transformer.h.0.{part}ln_1.bias" in load_file(folder / "model.safetensors")
+    after = load_model(folder).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def edit_names(folder, new_name):
+    tensors = load_file(folder / "model.safetensors")
+    tensors = {new_name(name): tensor for name, tensor in tensors.items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_model_beside_other_tensors_is_refused_with_its_prefix(folder):
+    """A file of tensors of `model.` alone loads; with another module's tensors in the second place it does not."""
+    edit_names(folder, lambda name: f"model.{name}")
+    load_model(folder)
+    edit(folder, lambda tensors: tensors.update({"teacher.wte.weight": torch.ones(2, 2)}))
+    with pytest.raises(CheckpointError, match="wte.weight is missing, and model.transformer.* begin with 'model.'"):
+        load_model(folder)
 
 
 def test_one_tensor_under_two_names_is_refused(folder):
@@ -124,6 +157,39 @@ def test_names_without_prefix_buffers_and_a_copied_head(folder):
     edit(folder, as_on_the_hub)
     after = load_model(folder).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_head_of_dialogpts_files_is_the_embedding_or_refused(folder):
+    """Its first files have the tied head as lm_head.decoder.weight; transformers reads past it and ties."""
+    before = load_model(folder, dtype=torch.float64)
+    edit(folder, lambda t: t.update({"lm_head.decoder.weight": t["transformer.wte.weight"].clone()}))
+    after = load_model(folder, dtype=torch.float64)
+    assert after.config.tie_word_embeddings
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+    tokens = torch.arange(8)[None]
+    with torch.no_grad():
+        assert relative(after(tokens), their_model(folder)(tokens).logits) < 2e-13
+    edit(folder, lambda t: t["lm_head.decoder.weight"][1].add_(1.0))
+    with pytest.raises(CheckpointError, match="lm_head.weight differs from wte.weight, but the config ties them"):
+        load_model(folder)
+    edit(folder, lambda t: t.update({"lm_head.weight": t["transformer.wte.weight"].clone()}))
+    with pytest.raises(CheckpointError, match="lm_head.weight is there twice, once as lm_head"):
+        load_model(folder)
+
+
+def test_the_own_head_of_an_untied_model_may_have_dialogpts_name(tmp_path):
+    hugging_face(random_config(3, tie_word_embeddings=False), 3).save_pretrained(tmp_path)
+    before = load_model(tmp_path).lm_head.weight
+    edit_names(tmp_path, lambda name: name.replace("lm_head.", "lm_head.decoder."))
+    assert torch.equal(load_model(tmp_path).lm_head.weight, before)
+
+
+@pytest.mark.parametrize("name", ["gelu_fast", "gelu_python", "gelu_python_tanh", "gelu_accurate", "swish"])
+@torch.no_grad()
+def test_transformers_other_names_of_an_activation_are_obeyed(folder, name):
+    edit_config(folder, activation_function=name)
+    tokens = torch.arange(8)[None]
+    assert relative(load_model(folder, dtype=torch.float64)(tokens), their_model(folder)(tokens).logits) < 2e-13
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -213,6 +279,7 @@ def test_a_folder_that_is_no_checkpoint_says_what_it_lacks(tmp_path):
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("MINIGPT_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     for name in ("gpt2-xl", "somebody/some-model"):
         with pytest.raises(CheckpointError, match="could not download") as error:
             load_model(name)
@@ -339,12 +406,61 @@ def test_a_head_that_was_only_rounded_is_the_embedding(folder, dtype):
         load_model(folder)
 
 
-@pytest.mark.parametrize("kind", [["gpt2"], {}, 5, None])
+@pytest.mark.parametrize("kind", [["gpt2"], {}, 5, "", "gpt3"])
 def test_a_model_type_that_is_no_name_is_refused(folder, kind):
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_type": kind}))
-    with pytest.raises(CheckpointError, match="model_type"):
+    """Also where "architectures" is there: model_type counts, as in transformers."""
+    edit_config(folder, model_type=kind)
+    with pytest.raises(CheckpointError, match='config.json: expected "model_type"') as error:
         load_model(folder)
+    assert f'found "model_type": {kind!r} and "architectures": [\'GPT2LMHeadModel\']' in str(error.value)
+
+
+def without_model_type(folder, **changes):
+    fields = json.loads((folder / "config.json").read_text()) | changes
+    fields = {name: value for name, value in fields.items() if name != "model_type" and value is not LEFT_OUT}
+    (folder / "config.json").write_text(json.dumps(fields))
+
+
+LEFT_OUT = object()
+
+
+@torch.no_grad()
+def test_the_family_follows_from_the_class_where_model_type_is_missing(folder):
+    before = load_model(folder, dtype=torch.float64)
+    for classes in (["GPT2LMHeadModel"], ["GPT2Model"], ["GPT2LMHeadModel", "GPT2DoubleHeadsModel"]):
+        without_model_type(folder, architectures=classes)
+        after = load_model(folder, dtype=torch.float64)
+        assert after.config == before.config
+    tokens = torch.arange(8)[None]
+    assert relative(after(tokens), their_model(folder)(tokens).logits) < 2e-13
+    edit_config(folder, model_type=None)
+    assert load_model(folder).config == before.config
+
+
+WRONG_CLASSES = [
+    LEFT_OUT, None, [], "GPT2LMHeadModel", {"GPT2LMHeadModel": 1}, ["MistralForCausalLM"], ["GPT2"], ["GPT2Tokenizer"],
+    ["T5GemmaForConditionalGeneration"], ["BertGenerationDecoder"], ["GPT2LMHeadModel", "BertForMaskedLM"],
+    ["GPT2LMHeadModel", "MistralForCausalLM"], ["GPT2LMHeadModel", 5], ["GPT2LMHeadModel", None],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", WRONG_CLASSES, ids=str)
+def test_without_both_the_error_names_both(folder, classes):
+    without_model_type(folder, architectures=classes)
+    with pytest.raises(CheckpointError, match='config.json: expected "model_type": .*"architectures"') as error:
+        load_model(folder)
+    found = None if classes is LEFT_OUT else classes
+    assert f'found "model_type": None and "architectures": {found!r}' in str(error.value)
+
+
+def test_the_classes_of_a_family_are_transformers_own():
+    """For every class of transformers with such a name, the family is its own model_type, or none of ours."""
+    networks = re.compile(r"(GPT2|Bert|T5|Llama)\w*(Model|For[A-Z]\w*)")
+    names = [name for name in dir(transformers) if networks.fullmatch(name) and "PreTrained" not in name]
+    assert len(names) > 30 and "T5GemmaForConditionalGeneration" in names
+    for name in names:
+        theirs = getattr(transformers, name).config_class.model_type
+        assert kind_of_classes([name]) == (theirs if theirs in MODELS else None), name
 
 
 @pytest.mark.parametrize("name", ["../mine", "/tmp/mine", "sub", "notes.md", ""])
@@ -361,20 +477,45 @@ def test_a_header_cannot_name_other_files_to_be_deleted(folder, name):
     assert mine.read_text() == "mine" and json.loads((folder / "config.json").read_text())
 
 
-@pytest.mark.parametrize("end", [5, [5], None])
+@pytest.mark.parametrize("end", [5, [5], [5, 7], None])
 def test_the_end_of_text_of_a_generation_config_is_obeyed_as_in_transformers(folder, end):
     """null names none: config.json counts here."""
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end, "do_sample": True}))
     theirs = their_model(folder).generation_config.eos_token_id
     config_end = json.loads((folder / "config.json").read_text())["eos_token_id"]
-    assert load_model(folder).end_tokens == ({5} if end else {config_end} - {None})
+    ends = {5, 7} if end == [5, 7] else {5} if end else {config_end} - {None}
+    assert load_model(folder).end_tokens == ends
     assert theirs == end
 
 
-@pytest.mark.parametrize("end", [[5, 7], "5", 1.5, []])
-def test_ends_of_text_that_no_config_holds_are_refused(folder, end):
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": end}))
-    with pytest.raises(CheckpointError, match="generation_config.json.*eos_token_id"):
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_a_text_ends_at_any_of_several_ids(folder, file, tmp_path_factory):
+    """transformers' answer, whichever place in the list the id has that comes first; and again after saving."""
+    for name in ("config.json", "generation_config.json"):
+        (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | {"eos_token_id": None}))
+    if file == "config.json":
+        (folder / "generation_config.json").unlink()
+    prompt = [5, 6, 7]
+    text = generate(load_model(folder, dtype=torch.float64), [prompt], 8)[0]
+    for end in (text[-1], text[-4]):
+        for ends in ([end, max(text) + 1], [max(text) + 1, end]):
+            (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | {"eos_token_id": ends}))
+            model, theirs = load_model(folder, dtype=torch.float64), their_model(folder)
+            ours = generate(model, [prompt], 8)[0]
+            assert ours[-1] == end and end not in ours[len(prompt) : -1]
+            settings = dict(max_new_tokens=8, do_sample=False, pad_token_id=0)
+            assert theirs.generate(torch.tensor([prompt]), **settings)[0].tolist() == ours
+            new = tmp_path_factory.mktemp("saved")
+            save_model(model, new)
+            assert load_model(new).config == model.config and model.config.eos_token_id == tuple(ends)
+            assert their_model(new).generation_config.eos_token_id == ends
+
+
+@pytest.mark.parametrize("end", [[5, "7"], [5, None], [5, True], [[5]], "5", 1.5, []], ids=str)
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_ends_of_text_that_are_no_ids_are_refused(folder, file, end):
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | {"eos_token_id": end}))
+    with pytest.raises(CheckpointError, match=f"{file}: eos_token_id must be an integer"):
         load_model(folder)
 
 
@@ -382,5 +523,5 @@ def test_a_path_is_also_looked_for_from_the_clones_folder(monkeypatch, tmp_path)
     """A notebook runs in notebooks/, and MINIGPT_SOURCE=runs/mine was typed one folder above."""
     monkeypatch.chdir(tmp_path)
     assert find_checkpoint("weights/tiny").samefile(find_checkpoint("tiny"))
-    with pytest.raises(CheckpointError, match="no model 'weights/missing/x'"):
+    with pytest.raises(CheckpointError, match="there is no folder weights/missing/x in"):
         find_checkpoint("weights/missing/x")

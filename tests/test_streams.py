@@ -15,6 +15,7 @@ COMMANDS = {
     "generate from stdin": ["generate", "--max-new-tokens", "3"],
     "perplexity": ["perplexity", "--text", "short.txt", "--surprise", "5"],
     "perplexity, json": ["perplexity", "--text", "short.txt", "--json"],
+    "perplexity from stdin": ["perplexity", "--text", "-"],
     "published": ["perplexity", "--published", "all", "--json"],
     "train": ["train", "--text", "short.txt", "--recipe", "smoke", "--out", "run", "--steps", "2", "--set", "context=8",
               "n_layer=1", "n_embd=8", "n_head=1", "n_positions=16", "vocab_size=260", "warmup_steps=1"],
@@ -22,7 +23,7 @@ COMMANDS = {
     "bad": ["generate", "a", "--temperature", "-1"],
     "help": ["--help"],
 }  # fmt: skip
-CODES = {"generate from stdin": 2, "download": 2, "bad": 2}
+CODES = {"generate from stdin": 2, "perplexity from stdin": 2, "download": 2, "bad": 2}
 
 
 @pytest.fixture

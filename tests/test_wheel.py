@@ -135,6 +135,7 @@ def test_from_a_wheel_downloads_go_to_the_hubs_own_cache(places, monkeypatch, tm
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     put_model(places["wheel"])
     assert find_checkpoint("gpt2") == tmp_path / "cache"
     put_model(places["clone"])

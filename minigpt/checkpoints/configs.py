@@ -1,6 +1,7 @@
 """config.json <-> the configuration of one of our models."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 from ..models import MODELS
@@ -27,14 +28,21 @@ NOTHING = (None, False, {}, [])  # the values that an unknown field may have
 def read_config(file: Path):
     """The configuration that a config.json describes.
 
-    Each field is obeyed, or is known to change no number here, or is null, false or empty. Raises CheckpointError for
-    any other field, with its name; for a field that is there under two names with two values; for another kind of
-    model; for values that make no model.
+    The kind of model is "model_type", or follows from "architectures" in a file without it. Each field is obeyed, or is
+    known to change no number here, or is null, false or empty. Raises CheckpointError for any other field, with its
+    name; for a field that is there under two names with two values; for another kind of model; for values that make no
+    model.
     """
     fields = read_json(file)
     kind = fields.get("model_type")
+    if kind is None:
+        kind = kind_of_classes(fields.get("architectures"))
     if not isinstance(kind, str) or kind not in MODELS:
-        raise CheckpointError(f'{file}: expected "model_type": "{", ".join(MODELS)}", found {kind!r}')
+        found = " and ".join(f'"{name}": {fields.get(name)!r}' for name in ("model_type", "architectures"))
+        raise CheckpointError(
+            f'{file}: expected "model_type": "{", ".join(MODELS)}", or in its place "architectures" with the name of '
+            f'a class, such as ["GPT2LMHeadModel"]; found {found}'
+        )
     family, (_, config_class) = NAMES[kind], MODELS[kind]
     for name, values in family.fixed.items():
         if name in fields and fields[name] not in values:
@@ -46,8 +54,6 @@ def read_config(file: Path):
         raise CheckpointError(f"{file}: {error}") from None
     known = {field.name for field in dataclasses.fields(config_class)}
     obeyed = {}
-    if "eos_token_id" in fields:
-        fields["eos_token_id"] = _alone(fields["eos_token_id"])
     for name, value in fields.items():
         own = family.aliases.get(name, name)
         if own in known:
@@ -64,24 +70,30 @@ def read_config(file: Path):
 
 
 def obey_generation_config(config, file: Path):
-    """The configuration with the ids that a generation_config.json names for the start and the end of a text:
-    transformers obeys them, too. One that names none leaves the configuration as it is.
+    """The configuration with the ids that a generation_config.json names for the start and the end of a text (a list:
+    each of them ends it): transformers obeys them, too. One that names none leaves the configuration as it is.
 
-    Raises CheckpointError for several ends where the configuration holds one.
+    Raises CheckpointError for what is no id.
     """
     fields = read_json(file) if file.is_file() else {}
     ids = {name: fields[name] for name in GENERATION_IDS if fields.get(name) is not None and hasattr(config, name)}
-    if "eos_token_id" in ids:
-        ids["eos_token_id"] = _alone(ids["eos_token_id"])
     try:
         return dataclasses.replace(config, **ids)
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"{file}: {error}; keep one of them, or take the file away") from None
+        raise CheckpointError(f"{file}: {error}; correct it, or take the file away") from None
 
 
-def _alone(end):
-    """7 for [7]: some files have a list where one id ends a text."""
-    return end[0] if isinstance(end, list) and len(end) == 1 else end
+def kind_of_classes(names) -> str | None:
+    """The model_type of transformers' classes: "gpt2" of ["GPT2LMHeadModel"]. None where they are of no model here, or
+    of two. Our classes are named as theirs begin; what follows must be known, for T5GemmaModel is no T5."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    rest = "(Model|LMHeadModel|DoubleHeadsModel|EncoderModel|For[A-Z][A-Za-z]*)"
+    kinds = {
+        next((kind for kind, (ours, _) in MODELS.items() if re.fullmatch(ours.__name__ + rest, name)), None)
+        for name in names
+    }
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _says_nothing(value) -> bool:

@@ -23,7 +23,7 @@ from .._files import force_to_disk
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 GENERATION_FILE = "generation_config.json"  # how transformers generates, if not told otherwise
 # What Hugging Face and training scripts leave, in the order of preference.
-WEIGHTS_LAYOUTS = (WEIGHTS_FILE, "model.safetensors.index.json", "pytorch_model.bin")
+WEIGHTS_LAYOUTS = (WEIGHTS_FILE, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 PENDING = ".new"  # a file of a save that is not complete yet
 CHECKSUMS, SETTINGS, COMPANIONS = "minigpt.sha256", "minigpt.settings", "minigpt.companions"  # in the header
 
@@ -38,6 +38,18 @@ def weights_file(directory: Path) -> Path | None:
     return next((directory / name for name in WEIGHTS_LAYOUTS if (directory / name).is_file()), None)
 
 
+def is_whole(directory: Path) -> bool:
+    """Whether a folder holds a config.json and weights, with every shard that an index lists. After a download that was
+    interrupted it does not."""
+    file = weights_file(directory)
+    if file is None or not (directory / CONFIG_FILE).is_file():
+        return False
+    try:
+        return file.suffix != ".json" or all((directory / shard).is_file() for shard in _shards(file).values())
+    except CheckpointError:  # a damaged index: who reads the weights will say so
+        return True
+
+
 # --- read ------------------------------------------------------------------------------------------------------------
 
 
@@ -45,7 +57,7 @@ def read_tensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """(tensors by the names in the file, header) of one weights file: safetensors, an index of shards, or a pickle.
 
     The header is safetensors' string metadata, {} for the other layouts. Raises CheckpointError for a file that is
-    not what its name says. A pickle is read with weights_only=True: code in it does not run.
+    not what its name says. A pickle, also as a shard, is read with weights_only=True: code in it does not run.
     """
     if file.suffix == ".json":
         return _read_shards(file), {}
@@ -75,16 +87,22 @@ def _read_tensor(file: Path, name: str) -> torch.Tensor:
         return opened.get_tensor(name).clone()
 
 
-def _read_shards(index: Path) -> dict[str, torch.Tensor]:
-    fields = read_json(index)
-    shard_of = fields.get("weight_map")
+def _shards(index: Path) -> dict[str, str]:
+    """{name of a tensor: the file in the same folder that holds it}"""
+    shard_of = read_json(index).get("weight_map")
     if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
         raise CheckpointError(f'{index}: expected a "weight_map" from tensor names to files')
-    tensors = {}
     for shard in sorted(set(shard_of.values())):
         if Path(shard).name != shard or shard in ("", ".", ".."):
             raise CheckpointError(f"{index}: shard {shard!r} leaves the folder; expected a file name")
-        found, _ = _read_safetensors(index.parent / shard)
+    return shard_of
+
+
+def _read_shards(index: Path) -> dict[str, torch.Tensor]:
+    shard_of, tensors = _shards(index), {}
+    for shard in sorted(set(shard_of.values())):
+        file = index.parent / shard
+        found = _read_pickle(file) if file.suffix == ".bin" else _read_safetensors(file)[0]
         for name in found:
             if name in tensors or shard_of.get(name) != shard:
                 raise CheckpointError(f"{index}: tensor {name} is in {shard}, the index has it in {shard_of.get(name)}")
@@ -98,9 +116,14 @@ def _read_pickle(file: Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # in a damaged pickle the unpickler may raise anything
+        if other := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+            raise CheckpointError(
+                f"{file} holds more than tensors: {other[1]}. It is not read, because such a file can run code; "
+                f"where it was written, save its tensors alone: torch.save(model.state_dict(), ...)"
+            ) from None
         reason = str(error).strip().split("\n")[0]
         raise CheckpointError(f"{file} is {_what_it_is_instead(file, 'a file of tensors')}: {reason}") from None
-    for wrapper in ("model", "state_dict"):
+    for wrapper in ("model", "state_dict", "module"):  # of training scripts, of Lightning, of DeepSpeed
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):

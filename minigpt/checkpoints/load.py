@@ -9,7 +9,8 @@ from ..models import MODELS
 from ..tokenizer import LibraryTokenizer, Tokenizer, WordPiece, read_any
 from .configs import model_type, obey_generation_config, read_config, settings
 from .files import CONFIG_FILE, GENERATION_FILE, check_settings, finish_save, read_tensors, weights_file
-from .find import candidates, find_checkpoint
+from .find import candidates, find_checkpoint, on_disk
+from .hub import cached, fetch
 from .names import NAMES
 from .translate import check_layers, from_hugging_face, plain_names
 
@@ -34,8 +35,9 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
     model_class.check_dtype(dtype)
     file = weights_file(directory)
     tensors, header = read_tensors(file)
+    tensors = plain_names(tensors, family, config, file)
     check_layers(tensors, family, config, file)
-    config = family.obey_tensors(config, plain_names(tensors, family, file))
+    config = family.obey_tensors(config, tensors)
     check_settings(file, header, settings(config))
     with torch.device("meta"):  # shapes only: the weights are put in below
         model = model_class(config, attention="explicit" if attention is None else attention)
@@ -56,4 +58,6 @@ def load_tokenizer(source) -> Tokenizer | WordPiece | LibraryTokenizer:
             return read_any(candidate)
         except FileNotFoundError:
             continue
+    if on_disk(source) in cached(source):  # the model without its tokenizer: nobody has asked the hub for that yet
+        return read_any(fetch(source, None))
     return read_any(find_checkpoint(source))

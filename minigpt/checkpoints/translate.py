@@ -2,22 +2,33 @@
 
 import re
 from collections.abc import Container, Iterator
+from itertools import takewhile
 
 import torch
 
 from ..fast import laid_out
 from .files import CONFIG_FILE, CheckpointError
 
+# What stands in names, anywhere, for a module that wraps another one: of torch.compile, DDP and DeepSpeed, FSDP,
+# activation checkpointing. No model here has a part of such a name.
+WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
-def plain_names(tensors: dict[str, torch.Tensor], family, file) -> dict[str, torch.Tensor]:
-    """Names without what torch.compile (_orig_mod.), DDP (module.) and Hugging Face (family.prefix) put in front, and
-    old names as today's (family.old_names).
+
+def plain_names(tensors: dict[str, torch.Tensor], family, config, file) -> dict[str, torch.Tensor]:
+    """Names as the name table has them: without the parts that wrappers add (`WRAPPERS`), without what all names begin
+    with and no name of the family does (a Lightning module calls its model `model`), without Hugging Face's own
+    family.prefix, and old names as today's (family.old_names).
 
     Raises CheckpointError when two tensors end up with one name.
     """
+    bare = {name: WRAPPERS.sub("", name) for name in tensors}
+    own = {row[0].partition(".")[0] for row in family.table(config)} | {family.prefix.rstrip(".")}
+    columns = zip(*(name.split(".")[:-1] for name in bare.values()), strict=False)  # all first parts, all second, ...
+    in_common = takewhile(lambda parts: len(set(parts)) == 1 and parts[0] not in own, columns)
+    outer = "".join(f"{parts[0]}." for parts in in_common)
     plain = {}
     for name, tensor in tensors.items():
-        short = re.sub(rf"^(_orig_mod\.|module\.|{re.escape(family.prefix)})+", "", name)
+        short = re.sub(f"^({re.escape(family.prefix)})+", "", bare[name].removeprefix(outer))
         for old, new in family.old_names.items():
             short = re.sub(old, new, short)
         if short in plain:
@@ -52,7 +63,7 @@ def from_hugging_face(
     Raises CheckpointError for a tensor that is missing, unexpected, of another shape, not floating point, not finite,
     and for a copy that differs from its original, such as a tied head from the token embedding.
     """
-    callers_own, tensors = tensors, plain_names(tensors, family, file)
+    callers_own, tensors = tensors, plain_names(tensors, family, config, file)
     callers_own.clear()
     state = {}
     rows = list(_table_rows(family, config))
@@ -69,7 +80,7 @@ def from_hugging_face(
             continue
         tensor = tensors.pop(theirs, None)
         if tensor is None:
-            raise CheckpointError(f"{file}: tensor {theirs} is missing")
+            raise CheckpointError(f"{file}: tensor {theirs} is missing{_under_a_prefix(theirs, tensors, family)}")
         expected = (len(targets) * shapes[targets[0]][0], *shapes[targets[0]][1:])
         expected = expected[::-1] if transpose else expected
         if tuple(tensor.shape) != expected:
@@ -85,6 +96,19 @@ def from_hugging_face(
     if tensors:
         raise CheckpointError(f"{file}: unexpected tensor {sorted(tensors)[0]}, {len(tensors)} in all")
     return state
+
+
+def _under_a_prefix(missing: str, tensors: Container[str], family) -> str:
+    """For an error: what to do where the tensor is there under a longer name, but other tensors stand beside."""
+    longer = sorted(name for name in tensors if name.endswith(f".{missing}"))
+    if not longer:
+        return ""
+    prefix = longer[0].removesuffix(missing).removesuffix(family.prefix)
+    return (
+        f", and {longer[0]} is there. If this model's names begin with {prefix!r}, save its tensors alone and without "
+        f"this prefix: {{name.removeprefix({prefix!r}): tensor for name, tensor in tensors.items() "
+        f"if name.startswith({prefix!r})}}"
+    )
 
 
 def _take_copy(tensors: dict[str, torch.Tensor], copy: str, original: str, file) -> None:

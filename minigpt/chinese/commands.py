@@ -38,11 +38,14 @@ to begin with:
     "Continue texts, token by token (a T5 reads the prompt and writes its answer)": (
         "逐个词元续写文本（T5 则读 prompt，写出回答）"
     ),
-    "texts to continue (default: lines from stdin)": "要续写的文本（默认从标准输入读，一行一段）",
+    "texts to continue (default: lines from stdin); after -- they may begin with -": (
+        "要续写的文本（默认从标准输入读，一行一段）；写在 -- 之后，就可以用 - 开头"
+    ),
     "prompts from a file, one a line; - is stdin": "从文件读 prompt，一行一个；- 表示标准输入",
     "at most N tokens (default 100)": "最多生成 N 个词元（默认 100）",
     "above 1: used tokens become less likely": "大于 1 时，用过的词元概率变小",
     "no run of N tokens comes twice": "连续的 N 个词元不重复出现",
+    "end before TEXT (repeatable)": "写到 TEXT 之前为止（可以给多次）",
     "prompts at a time (default 16)": "一次处理几个 prompt（默认 16）",
     "each step's five likeliest tokens": "列出每一步最可能的五个词元",
     "sampling": "采样",
@@ -62,7 +65,9 @@ to begin with:
     "greedy, in fewer passes where the text repeats itself": "贪心解码；文本有重复时，前向计算的次数更少",
     # fill.py
     "Fill the gaps of a text, written [MASK], with a BERT": "用 BERT 填文本里的空，空写作 [MASK]",
-    'such as "Return the [MASK] of the list"': '例如 "Return the [MASK] of the list"',
+    'such as "Return the [MASK] of the list"; after -- it may begin with -': (
+        '例如 "Return the [MASK] of the list"；写在 -- 之后，就可以用 - 开头'
+    ),
     "a BERT: tiny-bert (the default), a checkpoint folder, or a hub name such as bert-base-uncased": (
         "一个 BERT：tiny-bert（默认）、检查点文件夹，或 Hub 上的名字，例如 bert-base-uncased"
     ),

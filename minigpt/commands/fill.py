@@ -8,7 +8,12 @@ NAME, HELP = "fill", "Fill the gaps of a text, written [MASK], with a BERT"
 
 
 def add(parser) -> None:
-    parser.add_argument("text", type=not_empty, metavar="TEXT", help='such as "Return the [MASK] of the list"')
+    parser.add_argument(
+        "text",
+        type=not_empty,
+        metavar="TEXT",
+        help='such as "Return the [MASK] of the list"; after -- it may begin with -',
+    )
     parser.add_argument(
         "--source",
         type=not_empty,

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from tqdm import tqdm
 
 from .._checks import integer
-from .._files import decode_text, read_text
 from ..generation import Generation, generate_details, steps, stream
 from ..generation.api import add_step, begin
 from ..generation.drafts import speculate
 from ..generation.processors import most_likely
 from ..generation.settings import Settings, check_prompts, row_seeds
+from ..generation.text import before_stop, check_stop
 from ..tokenizer import Tokenizer
 from .options import (
     add_device,
@@ -24,6 +24,7 @@ from .options import (
     positive,
     print_json,
     seed,
+    text_of,
     unwritable,
 )
 
@@ -35,7 +36,12 @@ PENALTIES = ("repetition_penalty", "no_repeat_ngram_size")
 
 
 def add(parser) -> None:
-    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="texts to continue (default: lines from stdin)")
+    parser.add_argument(
+        "prompts",
+        nargs="*",
+        metavar="PROMPT",
+        help="texts to continue (default: lines from stdin); after -- they may begin with -",
+    )
     parser.add_argument("--file", type=not_empty, metavar="FILE", help="prompts from a file, one a line; - is stdin")
     add_source(parser)
     add_device(parser)
@@ -43,6 +49,7 @@ def add(parser) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=100, metavar="N", help="at most N tokens (default 100)")
     parser.add_argument("--repetition-penalty", type=float, metavar="R", help="above 1: used tokens become less likely")
     parser.add_argument("--no-repeat-ngram-size", type=int, metavar="N", help="no run of N tokens comes twice")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT (repeatable)")
     parser.add_argument("--batch-size", type=positive, default=16, metavar="B", help="prompts at a time (default 16)")
     parser.add_argument("--show-probabilities", action="store_true", help="each step's five likeliest tokens")
     add_json(parser)
@@ -70,12 +77,19 @@ def add(parser) -> None:
 
 def run(options) -> int:
     texts = read_prompts(options)
+    check_draws(options)
     settings = settings_of(options)
     one = len(texts) == options.samples == 1
     if options.prompt_lookup and (settings or not one or options.json or options.show_probabilities):
         raise ValueError("--prompt-lookup continues one prompt, greedily: it goes with no other setting")
     if options.show_probabilities and (options.num_beams or 1) > 1:
         raise ValueError("--show-probabilities shows a choice at a time; a beam search makes none before its end")
+    live = one and not (options.json or options.show_probabilities or options.num_beams)
+    if check_stop(options.stop) and not live:
+        raise ValueError(
+            "--stop ends one text while it is printed: give one PROMPT, and no --json, --samples, --num-beams or "
+            "--show-probabilities"
+        )
     Settings(**settings)  # refuses what is wrong before a model is loaded
     integer("max_new_tokens", options.max_new_tokens, 0)
     model, tokenizer = load(options)
@@ -83,13 +97,13 @@ def run(options) -> int:
         settings["suppress_tokens"] = ids
     texts = [text for text in texts for _ in range(options.samples)]
     prompts = check_prompts([tokenizer.encode(text) for text in texts], model)
-    if one and not (options.json or options.show_probabilities or options.num_beams):
+    if live:
         write = speculate if options.prompt_lookup else stream
         new = write(model, prompts[0], options.max_new_tokens, **settings)
         stopping = Settings(**settings).stopping(model, options.max_new_tokens)
         [begun] = model.first_texts(prompts)
         in_front = "" if model.has_encoder else texts[0]  # a T5 writes its own text, not more of the prompt
-        return write_live(in_front, new, tokenizer, lambda n, token: stopping.reason(len(begun), n, token))
+        return write_live(in_front, new, tokenizer, options.stop, lambda *newest: stopping.reason(len(begun), *newest))
     return write_batches(options, texts, prompts, settings, model, tokenizer)
 
 
@@ -102,12 +116,9 @@ def read_prompts(options) -> list[str]:
         if not all(options.prompts):
             raise ValueError("PROMPT is empty: give at least one character to continue")
         return options.prompts
-    if options.file and options.file != "-":
-        name, text = options.file, read_text(options.file)
-    elif options.file or not sys.stdin.isatty():
-        name, text = "stdin", decode_text(sys.stdin.buffer.read(), "stdin")
-    else:
-        name, text = "stdin", ""
+    file = options.file or "-"
+    name = "stdin" if file == "-" else file
+    text = text_of(file) if options.file or not sys.stdin.isatty() else ""
     if name == "stdin" and not text.strip():
         raise ValueError("no prompt: give PROMPT, --file FILE, or one prompt a line on stdin")
     lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
@@ -117,23 +128,40 @@ def read_prompts(options) -> list[str]:
     return lines
 
 
+def sampling_flags(options) -> list[str]:
+    """The flags that were given and switch sampling on."""
+    names = [name for name in SAMPLING if getattr(options, name) is not None]
+    return [options.flags[name] for name in [*names, *(["samples"] if options.samples > 1 else [])]]
+
+
+def check_draws(options) -> None:
+    """Raise ValueError for flags that leave nothing to draw from, and for a search that is to draw."""
+    flags = sampling_flags(options)
+    for flag in [options.flags[name] for name in ("temperature", "top_k", "top_p") if getattr(options, name) == 0]:
+        limits = flag != "--temperature" and len(flags) > 1
+        more = f", {flag} alone to draw without that limit" if limits else ""
+        raise ValueError(f"{flag} 0 draws no token: leave out {' and '.join(flags)} for the likeliest token{more}")
+    if flags and (options.num_beams or 1) > 1:
+        raise ValueError(f"--num-beams {options.num_beams} searches and {flags[0]} draws: choose one of them")
+
+
 def settings_of(options) -> dict:
     """The settings of `generate` that were given. A sampling flag switches sampling on."""
     settings = {name: getattr(options, name) for name in (*SAMPLING, *SEARCH, *PENALTIES)}
     settings = {name: value for name, value in settings.items() if value is not None}
     if "early_stopping" in settings:
         settings["early_stopping"] = {"true": True, "false": False}.get(options.early_stopping, options.early_stopping)
-    if options.samples > 1 or any(name in settings for name in SAMPLING):
+    if sampling_flags(options):
         settings["do_sample"] = True
     return settings
 
 
-def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, reason: Callable) -> int:
-    """Print each character as soon as it is complete. Ctrl-C ends it, and what is printed stays.
+def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, stop: list[str], reason: Callable) -> int:
+    """Print each character as soon as it is complete, up to a stop string. Ctrl-C ends it, and what is printed stays.
 
     reason(number of new tokens, the newest) says why a text ends there.
     """
-    n_tokens, token = 0, None
+    n_tokens, token, stop_string = 0, None, None
 
     def counted():
         nonlocal n_tokens, token
@@ -141,15 +169,20 @@ def write_live(text: str, new: Iterator[int], tokenizer: Tokenizer, reason: Call
             n_tokens += 1
             yield token
 
+    def pieces():
+        nonlocal stop_string
+        stop_string = yield from before_stop(tokenizer.decode_stream(counted()), stop)
+
     start, code = time.perf_counter(), 0
     print(text, end="", flush=True)
     try:
-        for piece in tokenizer.decode_stream(counted()):
+        for piece in pieces():
             print(piece, end="", flush=True)
     except KeyboardInterrupt:
         code = 130
     print()
-    report_speed(n_tokens, time.perf_counter() - start, "interrupted" if code else reason(n_tokens, token))
+    ended_by = "interrupted" if code else "stop string" if stop_string else reason(n_tokens, token)
+    report_speed(n_tokens, time.perf_counter() - start, ended_by)
     return code
 
 

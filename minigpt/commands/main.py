@@ -5,7 +5,9 @@ Exit codes: 0 fine, 1 a claim or comparison failed, 2 bad input (one sentence on
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 
 from .._language import in_chinese, said
 from ..chinese.commands import TEXTS
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):  # the program that reads our output (perhaps head) has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"minigpt: {_sentence(error)}", file=sys.stderr)
+        print(f"minigpt: {in_flags(_sentence(error), options.flags)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nminigpt: interrupted", file=sys.stderr)
@@ -57,9 +59,37 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def in_flags(sentence: str, flags: dict[str, str]) -> str:
+    """What an error says of an argument, in the flags of the command: "top_p must be ..." -> "--top-p must be ...".
+
+    Such a sentence begins with the argument's name. Names that are words of English as well (window, text) are flags
+    only there, and only before "must be".
+    """
+    first = re.match(r"(\w+)( must be )?", sentence)
+    if not first or first[1] not in flags or not (first[2] or "_" in first[1]):
+        return sentence
+    names = [first[1], *(name for name in flags if "_" in name)]
+    return re.sub(rf"\b({'|'.join(names)})\b", lambda name: flags[name[0]], sentence)
+
+
 class _Parser(argparse.ArgumentParser):
+    """Each command refuses what it does not know (argparse lets the parser of all commands do that), and says where a
+    text goes that begins with -: argparse takes it for a flag."""
+
+    misread: Sequence[str] = ()  # what may have been meant as a text
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.misread = [text for text in args or () if text.startswith("-") and text not in self._option_string_actions]
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.misread = unknown
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
+
     def error(self, message):
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        text = next((action.metavar for action in self._actions if action.metavar in ("PROMPT", "TEXT")), None)
+        hint = f"{text} comes last, and after -- it may begin with -; " if text and self.misread else ""
+        self.exit(2, f"{self.prog}: {message} ({hint}see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,7 +105,10 @@ def build_parser() -> argparse.ArgumentParser:
         description = said(TEXTS, command.HELP) + said(TEXTS, ".")
         sub = commands.add_parser(command.NAME, help=command.HELP, description=description)
         command.add(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(
+            run=command.run,
+            flags={action.dest: action.option_strings[-1] for action in sub._actions if action.option_strings},
+        )
     if in_chinese():
         into_chinese(parser)
     return parser

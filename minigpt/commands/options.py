@@ -78,8 +78,8 @@ def check_picture(file: str | None) -> None:
 
 
 def text_of(file: str) -> str:
-    """The text of a file, or of stdin where its name is -. Raises ValueError for bytes that are not UTF-8, OSError for a
-    file that cannot be read."""
+    """The text of a file, or of stdin where its name is -. Raises ValueError for bytes that are not UTF-8, and OSError
+    for a file that cannot be read."""
     return decode_text(sys.stdin.buffer.read(), "stdin") if file == "-" else read_text(file)
 
 

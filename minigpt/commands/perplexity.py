@@ -31,6 +31,7 @@ from .options import (
 NAME, HELP = "perplexity", "Measure how well a model predicts a text, and average it in every way"
 
 TOKENS_IN_PLOT = 96
+NO_WORDS = "words need spaces, and this text has none between them"
 
 
 def add(parser) -> None:
@@ -140,8 +141,8 @@ def print_one(scores: Scores, row: dict, size: TextSize) -> None:
     if scores.n_unscored:
         print(f"{scores.n_unscored} tokens, the first of each later window, are not scored: take a smaller stride")
     for a in AGGREGATIONS:
-        print(f"{a.name:24}{_number(row[a.name]):>14}   {a.source}\n{'':41}{a.formula}")
-    print_why_no_words(size)
+        source = a.source if size.words or a.name != "word_perplexity" else NO_WORDS
+        print(f"{a.name:24}{_number(row[a.name]):>14}   {source}\n{'':41}{a.formula}")
 
 
 def print_several(rows: list[dict], size: TextSize) -> None:
@@ -152,12 +153,8 @@ def print_several(rows: list[dict], size: TextSize) -> None:
         print("  ".join(f"{_number(row[name]):>{max(12, len(name))}}" for name in columns))
     if any(row["scored"] < row["tokens"] - 1 for row in rows):
         print("Where fewer are scored, the first token of each later window had nothing to be predicted from.")
-    print_why_no_words(size)
-
-
-def print_why_no_words(size: TextSize) -> None:
     if not size.words:
-        print("No number per word: words need spaces, and this text has none between them.")
+        print(f"word_perplexity: {NO_WORDS}")
 
 
 def _number(value: float) -> str:

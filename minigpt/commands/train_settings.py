@@ -1,9 +1,11 @@
 """What `train` is asked for: recipes, changes, texts and folders, checked before any work."""
 
+import ast
 import dataclasses
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -149,13 +151,19 @@ def parse_change(change: str, config_class) -> tuple[str, object]:
     name, _, text = change.partition("=")
     if name not in defaults or not text:
         raise ValueError(f"--set {change}: expected NAME=VALUE with one of {', '.join(defaults)}")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        value = text  # a name, such as gelu_new
+    value = read_value(text)
     kind = type(defaults[name])
     if (kind, type(value)) in [(float, int), (tuple, list)]:
         value = kind(value)
     if defaults[name] is not None and type(value) is not kind:
         raise ValueError(f"--set {change}: {name} must be like {defaults[name]!r}")
     return name, value
+
+
+def read_value(text: str):
+    """A value as JSON or Python writes it: false or False, null or None, [0.9, 0.95] or (0.9, 0.95), 1e-3 or .001. What
+    neither reads is a name, such as gelu_new, and stays a text."""
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return read(text)
+    return text

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._checks import integer
 from ..loss import masked_loss, next_token_loss, sequence_loss
 from ..positions import position_ids_for
 from ..trace import trace
@@ -60,9 +61,10 @@ def verify(model: nn.Module, directory: str | Path, seed: int = 0) -> list[Diffe
     weight = next(model.parameters())
     if weight.dtype not in BARS:
         raise ValueError(f"verify needs a float64 or float32 model, got {weight.dtype}")
+    generator = torch.Generator().manual_seed(integer("seed", seed))
     oracle = load_oracle(directory, model.config, weight.dtype, weight.device)
     shape = (2, min(64, model.max_tokens or 64))
-    tokens = torch.randint(model.vocab_size, shape, generator=torch.Generator().manual_seed(seed)).to(weight.device)
+    tokens = torch.randint(model.vocab_size, shape, generator=generator).to(weight.device)
     if getattr(model, "has_encoder", False):
         compare, bars = _encoder_and_decoder, T5_BARS
     else:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from .._checks import list_of_texts
 from .._files import read_text
 
 
@@ -44,7 +45,8 @@ def hold_out_tail(text: str) -> tuple[str, str]:
 def hold_out_tails(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     """(training, held-out) parts of several texts, none of them empty. Of each text of 2 000 characters or more, the
     tail is held out. The smaller texts are joined, and the tail of all is held out: so the last ones are held out
-    whole."""
+    whole. Raises ValueError for anything but a list of texts."""
+    texts = list_of_texts("texts", texts)
     training = [text for text in texts if len(text) >= SMALL]
     training, held_out = map(list, zip(*map(hold_out_tail, training), strict=True)) if training else ([], [])
     small = [text for text in texts if len(text) < SMALL]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from .._checks import several
 from ..tokenizer import Tokenizer
 
 
@@ -16,8 +17,7 @@ def encode_documents(documents: Iterable[str], tokenizer: Tokenizer) -> np.ndarr
     """
     end = [] if tokenizer.eos_id is None else [tokenizer.eos_id]
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    if isinstance(documents, str):
-        raise ValueError("documents must be a list of texts; a single text would be taken letter by letter")
+    several("documents", documents, "texts")
     progress = tqdm(documents, desc="encoding", unit=" documents", leave=False, delay=2, disable=None)
     parts = [np.array(tokenizer.encode(document) + end, dtype=dtype) for document in progress]
     if not parts:

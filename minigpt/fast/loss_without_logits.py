@@ -44,7 +44,7 @@ def linear_cross_entropy(
             f"expected hidden (..., C), weight (V, C) and targets (...), got {tuple(hidden.shape)} {hidden.dtype} on "
             f"{hidden.device}, {tuple(weight.shape)} {weight.dtype} on {weight.device}, {tuple(targets.shape)}"
         )
-    check_reduction(reduction, num_items)
+    num_items = check_reduction(reduction, num_items)
     if chunk_size is None:
         chunk_size = max(1, 2 ** (26 if hidden.is_cuda else 22) // len(weight))
     chunk_size = integer("chunk_size", chunk_size, 1)
@@ -129,7 +129,7 @@ def loss_of_hidden(
     """
     if is_on() and has_plain_head(model):
         return linear_cross_entropy(hidden, head_weight(model), targets, reduction=reduction, num_items=num_items)
-    logits = model.logits(hidden)
+    logits, num_items = model.logits(hidden), check_reduction(reduction, num_items)
     if num_items is None:
         return cross_entropy(logits, targets, reduction=reduction)
     return cross_entropy(logits, targets, reduction="sum") / num_items

@@ -5,11 +5,13 @@ A greedy text need not be the most likely one: after a less likely word very lik
 length^α.)
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import torch
 
+from .._checks import integer, token_ids
 from ..language_model import LanguageModel
 from .loop import log_probabilities, reader
 from .stopping import Stopping
@@ -45,21 +47,25 @@ def beam_search(
     length_penalty: float = 1.0,
     early_stopping: bool | str = False,
     stop_tokens: Set[int] = frozenset(),
+    min_new_tokens: int = 0,
     process: Callable = lambda logits, texts: logits,
     use_cache: bool = True,
 ) -> Iterator[Beams]:
     """Search for a continuation of 1 to max_new_tokens tokens. Yields Beams after each step; the answer is finished[0]
-    of the last ones.
+    of the last ones. No stop token is chosen before min_new_tokens.
 
     length_penalty above 0 favours longer texts, below 0 shorter ones: log-probabilities are negative. early_stopping
     says when the search ends, once num_beams texts are finished:
         True     at once;
         False    when the best running beam, if it ended now, would not be better than the worst finished text;
         "never"  when it could never be better (length penalty above 0: at full length, if more tokens cost nothing).
-    process(log-probabilities (B, V), texts) is applied before scores are added, as Hugging Face does. Raises ValueError
-    where no token can be written.
+    process(log-probabilities (B, V), texts) is applied before scores are added, as Hugging Face does. A text with a
+    forbidden token has a score of -inf, and is dropped. Raises ValueError where no token can be written.
     """
-    stopping = Stopping(frozenset(stop_tokens), max_new_tokens, model.max_tokens)
+    prompt, num_beams = token_ids("prompt", prompt), integer("num_beams", num_beams, 1)
+    max_new_tokens = integer("max_new_tokens", max_new_tokens, 0)
+    min_new_tokens = integer("min_new_tokens", min_new_tokens, 0)
+    stopping = Stopping(frozenset(stop_tokens), max_new_tokens, model.max_tokens, min_new_tokens)
     [text], unread, past = model.start([prompt], max_new_tokens, use_cache)
     most_new = stopping.most_new(len(text))
     if most_new < 1:
@@ -75,16 +81,18 @@ def beam_search(
     while running:
         logits = read(unread, past)  # (beams, V)
         by_the_model = log_probabilities(logits)
-        processed = process(by_the_model, [beam.tokens for beam in running])
+        n_new = len(running[0].log_probabilities) + 1
+        processed = process(stopping.postpone(by_the_model, n_new - 1), [beam.tokens for beam in running])
         scores = processed + torch.tensor([[beam.score] for beam in running], device=model.device)
         best = scores.flatten().topk(min(n_candidates, scores.numel()))
         parents, tokens = (best.indices // scores.size(1)).tolist(), (best.indices % scores.size(1)).tolist()
-        n_new = len(running[0].log_probabilities) + 1
 
         going_on = []  # (parent, beam)
         ended = []
         candidates = zip(parents, tokens, by_the_model[parents, tokens].tolist(), best.values.tolist(), strict=True)
         for rank, (parent, token, log_probability, score) in enumerate(candidates):
+            if score == -math.inf:  # the best first: what follows is forbidden, too
+                break
             tokens_so_far = [*running[parent].tokens, token]
             history = [*running[parent].log_probabilities, log_probability]
             reason = stopping.reason(len(text), n_new, token)
@@ -94,6 +102,8 @@ def beam_search(
                 ended.append(Beam(tokens_so_far, history, score / n_new**length_penalty, reason))
         finished = sorted(finished + ended, key=lambda beam: -beam.score)[:num_beams]
         running = [beam for _, beam in going_on]
+        if not running and not finished:
+            raise ValueError("no token can be chosen: the processors forbid all of them")
         yield Beams(running, finished)
 
         if len(finished) == num_beams and running:

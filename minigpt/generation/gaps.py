@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from tqdm import tqdm
 
-from .._checks import check_ids, integer, token_ids
+from .._checks import check_ids, integer, several, token_ids
 from ..language_model import eval_mode, padded_on_the_right
 from .processors import most_likely
 
@@ -79,7 +79,7 @@ def _check_bert(model, task: str) -> None:
 
 
 def _check_texts(model, texts: Sequence[Sequence[int]]) -> list[list[int]]:
-    checked = [token_ids(f"text {row}", text) for row, text in enumerate(texts)]
+    checked = [token_ids(f"text {row}", text) for row, text in enumerate(several("texts", texts, "lists of token ids"))]
     if not checked:
         raise ValueError("texts is empty: give at least one list of token ids")
     for row, text in enumerate(checked):

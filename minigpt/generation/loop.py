@@ -12,7 +12,7 @@ from .stopping import Stopping
 
 @dataclass(frozen=True)
 class Step:
-    """One new token for each row that was still going on: the number of its prompt, the token, its log-probability by
+    """One new token for each row that was still going on: the number of its answer, the token, its log-probability by
     the model itself (natural logarithm), and why the row ends with it (None: it goes on). logits, float32 (len(rows),
     V), are those that it was chosen from, after the processors: an inference tensor, so clone it before you change it.
     """
@@ -37,16 +37,18 @@ def decode(
     n_prompt = {row: len(text) for row, text in texts.items()}
     unread, past = start.unread, start.past
     read = reader(model, stopping.max_new_tokens)
+    n_new = 0
 
     while rows:
         logits = read(unread, past)
         by_the_model = log_probabilities(logits)
-        processed = process(logits, [texts[row] for row in rows])
+        processed = process(stopping.postpone(logits, n_new), [texts[row] for row in rows])
         new = choose(processed, rows)
         unread = torch.tensor(new, device=model.device)[:, None]
         for row, token in zip(rows, new, strict=True):
             texts[row].append(token)
-        reasons = [stopping.reason(n_prompt[row], len(texts[row]) - n_prompt[row], texts[row][-1]) for row in rows]
+        n_new += 1
+        reasons = [stopping.reason(n_prompt[row], n_new, texts[row][-1]) for row in rows]
         yield Step(rows, new, by_the_model.gather(1, unread)[:, 0].tolist(), reasons, processed)
         going_on = [place for place, reason in enumerate(reasons) if reason is None]
         if len(going_on) < len(rows):

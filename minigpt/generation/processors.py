@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .._checks import integer, number, token_ids
+from .._checks import integer, number, several, token_ids
 
 
 def penalize_repetition(logits: torch.Tensor, texts: Sequence[Sequence[int]], penalty: float) -> torch.Tensor:
@@ -20,8 +20,8 @@ def penalize_repetition(logits: torch.Tensor, texts: Sequence[Sequence[int]], pe
     """
     number("repetition_penalty", penalty, least=0.001, most=1000)
     logits = logits.clone()
-    for row, text in zip(logits, texts, strict=True):
-        seen = torch.tensor(sorted(set(text)), device=row.device)
+    for row, text in zip(logits, several("texts", texts, "lists of token ids"), strict=True):
+        seen = torch.tensor(sorted(set(token_ids("text", text))), device=row.device)
         row[seen] = torch.where(row[seen] < 0, row[seen] * penalty, row[seen] / penalty)
     return logits
 
@@ -32,8 +32,8 @@ def forbid_repeated_ngrams(logits: torch.Tensor, texts: Sequence[Sequence[int]],
     """
     n = integer("no_repeat_ngram_size", n, 1)
     logits = logits.clone()
-    for row, text in zip(logits, texts, strict=True):
-        text = list(text)
+    for row, text in zip(logits, several("texts", texts, "lists of token ids"), strict=True):
+        text = token_ids("text", text)
         ending = text[len(text) - n + 1 :]  # the n - 1 newest tokens
         starts = range(len(text) - n + 1)
         completions = {text[start + n - 1] for start in starts if text[start : start + n - 1] == ending}
@@ -48,6 +48,29 @@ def suppress_tokens(logits: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
     logits = logits.clone()
     logits[:, forbidden] = -torch.inf
     return logits
+
+
+def apply_own(logits: torch.Tensor, texts: Sequence[Sequence[int]], functions: Sequence[Callable]) -> torch.Tensor:
+    """Apply the caller's own functions, (logits (B, V), texts) -> logits (B, V), one after the other. What they get are
+    copies: they may change them.
+
+    Raises ValueError for an answer of another shape, dtype or device, and for one that holds nan or inf.
+    """
+    for place, function in enumerate(functions):
+        found = function(logits.clone(), [list(text) for text in texts])
+        wanted, got = map(_described, (logits, found))
+        if got != wanted:
+            raise ValueError(f"processors[{place}] must return logits, {wanted}; it returned {got}")
+        if not (found < torch.inf).all():  # nan is not below inf, either
+            raise ValueError(f"processors[{place}] returned nan or inf; a token that may not be chosen gets -inf")
+        logits = found
+    return logits
+
+
+def _described(logits) -> str:
+    if not isinstance(logits, torch.Tensor):
+        return f"{logits!r:.80}"
+    return f"{logits.dtype} {tuple(logits.shape)} on {logits.device}"
 
 
 def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -97,11 +120,13 @@ class Processor(NamedTuple):
     apply: Callable
 
 
-# In the order in which they are applied, which is Hugging Face's. Then follow softmax and the draw.
+# In the order in which they are applied, which is Hugging Face's. Then follow softmax and the draw. (Before them all,
+# min_new_tokens forbids the stop tokens: `Stopping.postpone`. None of the first three would allow a token again.)
 PROCESSORS = (
     Processor("repetition_penalty", 1.0, penalize_repetition),
     Processor("no_repeat_ngram_size", 0, forbid_repeated_ngrams),
     Processor("suppress_tokens", None, lambda logits, texts, ids: suppress_tokens(logits, ids)),
+    Processor("processors", (), apply_own),
     Processor("temperature", 1.0, lambda logits, texts, temperature: apply_temperature(logits, temperature)),
     Processor("top_k", None, lambda logits, texts, k: keep_top_k(logits, k)),
     Processor("top_p", None, lambda logits, texts, p: keep_top_p(logits, p)),

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .._checks import check_fields, choice, flag, integer, number
+from .._checks import check_fields, choice, end_ids, flag, integer, number
 from ..attention import MultiHeadAttention, attention_function
 from ..kv_cache import KVCache
 from ..language_model import DecoderOnly
@@ -159,12 +159,13 @@ class GPT2Config:
     scale_attn_by_inverse_layer_idx: bool = False  # and by layer + 1 (Mistral's stabilised GPT-2)
     tie_word_embeddings: bool = True
     bos_token_id: int | None = 50256
-    eos_token_id: int | None = 50256
+    eos_token_id: int | tuple[int, ...] | None = 50256  # several: each of them ends a text
 
     def __post_init__(self):
         check_fields(self, integer, "vocab_size n_positions n_embd n_layer n_head", least=1)
         check_fields(self, integer, "n_inner", least=1, or_none=True)
-        check_fields(self, integer, "bos_token_id eos_token_id", or_none=True)
+        check_fields(self, integer, "bos_token_id", or_none=True)
+        check_fields(self, end_ids, "eos_token_id", or_none=True)
         check_fields(self, number, "resid_pdrop embd_pdrop attn_pdrop", least=0, below=1)
         check_fields(self, number, "layer_norm_epsilon initializer_range", above=0)
         check_fields(self, flag, "scale_attn_weights scale_attn_by_inverse_layer_idx tie_word_embeddings")

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .._checks import check_fields, choice, flag, integer, number
+from .._checks import check_fields, choice, end_ids, flag, integer, number
 from ..attention import MultiHeadAttention, attention_function
 from ..kv_cache import KVCache
 from ..language_model import DecoderOnly
@@ -178,10 +178,3 @@ class LlamaConfig:
             )
         if (self.head_dim or self.hidden_size // heads) % 2:
             raise ValueError(f"head_dim must be even, for columns are rotated in pairs, got {self!r}")
-
-
-def end_ids(name: str, value) -> int | tuple[int, ...]:
-    """The id that ends a text, or several."""
-    if isinstance(value, list | tuple) and value:
-        return tuple(integer(name, id) for id in value)
-    return integer(name, value)

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .._checks import check_fields, choice, flag, integer, number
+from .._checks import check_fields, choice, end_ids, flag, integer, number
 from ..attention import MultiHeadAttention, attention_function, padding_mask
 from ..kv_cache import KVCache
 from ..language_model import Past, Source, Start, TokenModel, padded_on_the_right
@@ -259,7 +259,7 @@ class T5Config:
     tie_word_embeddings: bool = True
     scale_decoder_outputs: bool | None = None  # None = as tie_word_embeddings
     pad_token_id: int | None = 0
-    eos_token_id: int | None = 1
+    eos_token_id: int | tuple[int, ...] | None = 1  # several: each of them ends a text
     decoder_start_token_id: int | None = None  # None = pad_token_id
 
     def __post_init__(self):
@@ -274,7 +274,8 @@ class T5Config:
         check_fields(self, integer, sizes, least=1)
         check_fields(self, integer, "relative_attention_num_buckets", least=4)
         check_fields(self, integer, "relative_attention_max_distance", least=1)
-        check_fields(self, integer, "pad_token_id eos_token_id", or_none=True)
+        check_fields(self, integer, "pad_token_id", or_none=True)
+        check_fields(self, end_ids, "eos_token_id", or_none=True)
         check_fields(self, integer, "decoder_start_token_id", least=0)
         check_fields(self, number, "dropout_rate", least=0, below=1)
         check_fields(self, number, "layer_norm_epsilon initializer_factor", above=0)

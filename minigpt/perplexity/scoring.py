@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .._checks import check_ids, integer
+from .._checks import check_ids, integer, token_ids
 from ..fast import loss_of_hidden
 from ..language_model import LanguageModel, check_language_model, eval_mode
 from .scores import Scores
@@ -42,15 +42,12 @@ def score(
     window = model.max_tokens if window is None else integer("window", window, 2)
     if model.max_tokens is not None and window > model.max_tokens:
         raise ValueError(f"window must be at most the context length, {model.max_tokens} tokens, got {window}")
-    tokens = torch.as_tensor(tokens)
-    if tokens.dim() != 1 or (len(tokens) and (tokens.is_floating_point() or tokens.dtype == torch.bool)):
-        raise ValueError(f"tokens must be one row of integer ids, got {tokens.dtype} {tuple(tokens.shape)}")
+    tokens = torch.tensor(token_ids("tokens", tokens), dtype=torch.long)
     windows = sliding_windows(len(tokens), window, max(1, window // 2) if stride is None else stride)
     stride = max(1, window // 2) if stride is None else int(stride)
     at_once = 1024 if model.device.type == "cpu" else 16384
     batch_size = max(1, at_once // window) if batch_size is None else integer("batch_size", batch_size, 1)
 
-    tokens = tokens.long()
     check_ids("token id", tokens[None], model.vocab_size, "vocab_size")
     nll = np.full(len(tokens), np.nan)
     with eval_mode(model):

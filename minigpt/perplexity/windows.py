@@ -28,7 +28,7 @@ def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
     do not overlap, and the first token of each later window is never scored; published numbers are made that way, too.
     Raises ValueError for fewer than two tokens, window < 2, stride < 1, or stride > window, which would skip tokens.
     """
-    if n_tokens < 2:
+    if integer("n_tokens", n_tokens) < 2:
         raise ValueError(f"the text has {n_tokens} tokens; at least 2 are needed to score one")
     window = integer("window", window, 2)
     stride = integer("stride", stride, 1, window)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from .._checks import flag, integer, token_ids
+from .._checks import flag, integer, several, token_ids
 from .characters import whole_characters
 from .files import read_tokenizer
 from .folders import write_files
@@ -121,6 +121,7 @@ class Tokenizer(NamedTokens):
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 byte tokens, {missing[0]!r} first")
         if special_tokens is None:
             special_tokens = [END_OF_TEXT] if END_OF_TEXT in vocabulary else []
+        several("special_tokens", special_tokens, "tokens")
         tokens = [SpecialToken(token) if isinstance(token, str) else token for token in special_tokens]
         for token in tokens:
             if token.content not in vocabulary:
@@ -182,13 +183,13 @@ class Tokenizer(NamedTokens):
         An id beyond the vocabulary, which a model with a larger one may choose, is shown as <|no token 50300|>. Raises
         ValueError for a negative id, and for anything that is no integer.
         """
-        return b"".join(self._bytes_of(id) for id in ids).decode("utf-8", errors="replace")
+        return b"".join(self._bytes_of(id) for id in several("ids", ids, "token ids")).decode("utf-8", errors="replace")
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """The text of each token alone, to be shown; the bytes of a token that is only a part of a character, such as
         <E4><B8>."""
         pieces = []
-        for id in ids:
+        for id in several("ids", ids, "token ids"):
             data = self._bytes_of(id)
             try:
                 pieces.append(data.decode("utf-8"))
@@ -199,7 +200,7 @@ class Tokenizer(NamedTokens):
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
         """Yield text as ids arrive, whole characters only. The pieces joined are exactly `decode(ids)`."""
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        for id in ids:
+        for id in several("ids", ids, "token ids"):
             if text := decoder.decode(self._bytes_of(id)):
                 yield text
         if text := decoder.decode(b"", final=True):
@@ -252,9 +253,8 @@ class Tokenizer(NamedTokens):
         every word (or character) is a single token. Raises ValueError for a vocab_size too small for bytes and special
         tokens, for half a surrogate pair in a text, and for one string, whose characters would be taken for texts.
         """
-        if isinstance(texts, str):
-            raise ValueError("texts must be several strings, such as [text], got one string")
-        if isinstance(special_tokens, str) or len(set(special_tokens)) < len(special_tokens):
+        several("texts", texts, "texts")
+        if len(set(several("special_tokens", special_tokens, "names"))) < len(special_tokens):
             raise ValueError(f"special_tokens must be a list of different names, got {special_tokens!r}")
         specials = [SpecialToken(name) for name in special_tokens]
         vocab_size = integer("vocab_size", vocab_size, 256 + len(specials))

@@ -4,7 +4,10 @@ import regex
 
 
 def whole_characters(text: str) -> str:
-    """The text with each surrogate pair replaced by the character it stands for. Raises ValueError for half a pair."""
+    """The text with each surrogate pair replaced by the character it stands for. Raises ValueError for half a pair, and
+    for what is no text, such as a list of texts."""
+    if not isinstance(text, str):
+        raise ValueError(f"text must be a str, got {text!r:.80}")
     try:
         text.encode()
         return text

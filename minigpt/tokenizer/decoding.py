@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+from .._checks import several
+
 # BERT's words are joined with a space before each, also before punctuation marks and the ends of contractions.
 BLANKS = [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"]
 REACH = 8  # the last 8 characters may still change when more text follows; an entry of BLANKS has at most 4
@@ -27,7 +29,7 @@ def stream_text(
     take about n² steps.
     """
     arrived, shown = [], ""
-    for id in ids:
+    for id in several("ids", ids, "token ids"):
         arrived.append(id)
         if is_open(id):
             continue

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .._checks import integer
+from .._checks import integer, several
 from .characters import whole_characters
 from .configs import AS_WRITTEN, LLAMA, T5, read_tokenizer_config
 from .decoding import REACH, clean_up, stream_text
@@ -59,7 +59,7 @@ class LibraryTokenizer(NamedTokens):
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Each token alone, to be shown, as the vocabulary writes it: ▁ is a space."""
-        ids = [integer("token id", id, 0) for id in ids]
+        ids = [integer("token id", id, 0) for id in several("ids", ids, "token ids")]
         names = [self._tokenizer.id_to_token(id) if id < self.vocab_size else None for id in ids]
         return [f"<|no token {id}|>" if name is None else name for id, name in zip(ids, names, strict=True)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import regex
 
-from .._checks import flag, integer, token_ids
+from .._checks import flag, integer, several, token_ids
 from .characters import whole_characters
 from .decoding import REACH, clean_up, stream_text
 from .folders import write_files
@@ -76,7 +76,7 @@ class WordPiece(NamedTokens):
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
             raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
         self.parts_of_words, self.vocabulary = vocabulary, dict(vocabulary)
-        self.special_tokens = list(special_tokens)
+        self.special_tokens = list(several("special_tokens", special_tokens, "tokens"))
         for token in self.special_tokens:
             self.vocabulary.setdefault(token.content, len(self.vocabulary))
         self.names = dict(names or {})
@@ -170,7 +170,7 @@ class WordPiece(NamedTokens):
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """Each token alone, to be shown, as the vocabulary writes it: a part of a word begins with ##."""
-        ids = [integer("token id", id, 0) for id in ids]
+        ids = [integer("token id", id, 0) for id in several("ids", ids, "token ids")]
         return [self._tokens[id] if id < len(self._tokens) else f"<|no token {id}|>" for id in ids]
 
     @staticmethod

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._checks import integer, token_ids
+from .._checks import integer, list_of_texts, token_ids
 from ..data import check_tokens
 
 
@@ -27,6 +27,7 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
     n1 and n2 are the numbers of runs with c = 1 and c = 2. Below order 1 all tokens are equally likely. Raises
     ValueError for tokens fewer than order + 1, and for no held-out tokens.
     """
+    vocab_size = integer("vocab_size", vocab_size, 1)
     grams = _Grams.of(tokens, held_out, vocab_size, order)
     p = np.full(len(held_out), 1 / vocab_size)
     for n in range(1, grams.order + 1):
@@ -45,6 +46,7 @@ def kneser_ney_guesses(
 ) -> np.ndarray:
     """(N,) the likeliest token at each of N places of held-out tokens, given the tokens before it, by the model of
     `kneser_ney_nll`. Raises ValueError for a place outside the text."""
+    vocab_size = integer("vocab_size", vocab_size, 1)
     grams = _Grams.of(tokens, held_out, vocab_size, order)
     places = np.array(token_ids("places", places), dtype=np.int64)
     outside = places[(places < 0) | (places >= len(held_out))]
@@ -73,7 +75,7 @@ class _Grams:
         order = integer("order", order, 1)
         check_tokens("tokens", tokens, order + 1)
         check_tokens("held_out", held_out, 1)
-        return _Grams(tokens.astype(np.int64), held_out.astype(np.int64), vocab_size, order)
+        return _Grams(np.array(tokens, dtype=np.int64), np.array(held_out, dtype=np.int64), vocab_size, order)
 
     def __init__(self, tokens, held_out, vocab_size, order):
         self.n_held_out, self.order = len(held_out), order
@@ -117,8 +119,10 @@ class _Grams:
 
 
 def primed_lzma_bytes(training: Sequence[str], held_out: Sequence[str]) -> int:
-    """By how many bytes an lzma file of the training text grows when the held-out text is added to it."""
-    before, added = ("\n".join(texts).encode() for texts in (training, held_out))
+    """By how many bytes an lzma file of the training texts grows when the held-out texts are added to it. Raises
+    ValueError for anything but lists of texts."""
+    parts = list_of_texts("training", training), list_of_texts("held_out", held_out)
+    before, added = ("\n".join(texts).encode() for texts in parts)
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 26}]
     sizes = [len(lzma.compress(data, lzma.FORMAT_RAW, filters=filters)) for data in (before, before + b"\n" + added)]
     return sizes[1] - sizes[0]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 from .._checks import check_fields, flag, integer, number
 
@@ -41,5 +42,7 @@ class TrainConfig:
         check_fields(self, number, "repeat_share", least=0, most=1)
         check_fields(self, number, "missing_share", above=0, below=1)
         check_fields(self, flag, "autocast compile")
-        if not isinstance(self.betas, tuple) or len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        betas = self.betas if isinstance(self.betas, tuple) else ()
+        fits = [isinstance(beta, Real) and type(beta) is not bool and 0 <= beta < 1 for beta in betas]
+        if fits != [True, True]:
             raise ValueError(f"betas must be two numbers of at least 0 and below 1, got {self.betas}")

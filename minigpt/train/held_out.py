@@ -58,7 +58,9 @@ def masked_guesses(
     model: nn.Module, tokens: np.ndarray, context: int, objective: MaskedTokens, batch_size: int = 64
 ) -> MaskedGuesses:
     """What a BERT predicts for masked tokens: a whole text is cut into rows and masked as in training with seed 0. A
-    rest shorter than a row is left out. Raises ValueError for a text shorter than one row."""
+    rest shorter than a row is left out. Raises ValueError for a text shorter than one row, and for a setting out of
+    range."""
+    context, batch_size = integer("context", context, 3), integer("batch_size", batch_size, 1)
     places, right, total = [], [], 0.0
     for step, (rows, row_places) in enumerate(_rows(tokens, objective.row_length(context), batch_size)):
         examples = objective.examples(rows, step, seed=0)
@@ -88,7 +90,9 @@ def span_losses(
     model: nn.Module, tokens: np.ndarray, context: int, objective: Spans, batch_size: int = 64
 ) -> SpanLosses:
     """How well a T5 predicts spans: a whole text is cut into rows, and spans are cut out as in training with seed 0. A
-    rest shorter than a row is left out. Raises ValueError for a text shorter than one row."""
+    rest shorter than a row is left out. Raises ValueError for a text shorter than one row, and for a setting out of
+    range."""
+    context, batch_size = integer("context", context, 2), integer("batch_size", batch_size, 1)
     places, losses, cut = [], [], []
     for step, (rows, row_places) in enumerate(_rows(tokens, objective.row_length(context), batch_size)):
         examples = objective.examples(rows, step, seed=0)
@@ -111,7 +115,7 @@ def _rows(tokens: np.ndarray, length: int, batch_size: int) -> Iterator[tuple[to
     """Batches (B, length) of a text's rows, one after the other, and the tokens' places in the text."""
     check_tokens("tokens", tokens, length)
     n_rows = len(tokens) // length
-    rows = torch.from_numpy(tokens[: n_rows * length].astype(np.int64)).view(n_rows, length)
+    rows = torch.from_numpy(np.array(tokens[: n_rows * length], dtype=np.int64)).view(n_rows, length)
     places = torch.arange(n_rows * length).view(n_rows, length)
     return zip(rows.split(batch_size), places.split(batch_size), strict=True)
 
@@ -139,7 +143,7 @@ def induction_gap(model: nn.Module, vocab_size: int, length: int, n_rows: int = 
     """
     vocab_size, length = integer("vocab_size", vocab_size, 1), integer("length", length, 2)
     n_rows = integer("n_rows", n_rows, 1)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(integer("seed", seed))
     once = torch.randint(vocab_size, (n_rows, length), generator=generator)
     rows = torch.cat([once, once], dim=1).to(next(model.parameters()).device)
     losses = LanguageModelLoss(model)(rows, rows, reduction="none")  # (n_rows, 2 * length - 1)

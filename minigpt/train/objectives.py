@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .._checks import check_fields, integer, token_ids
 from ..data import segment_ids_of, targets_of
 from ..data.corruption import masked_tokens, spans
 from ..fast import LanguageModelLoss
@@ -48,9 +49,13 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class NextToken:
-    """Predict each token from those before it. With end_of_text, documents packed into a row do not see each other."""
+    """Predict each token from those before it. With end_of_text, documents packed into a row do not see each other.
+    Raises ValueError for an end_of_text that is no integer of at least 0."""
 
     end_of_text: int | None = None
+
+    def __post_init__(self):
+        check_fields(self, integer, "end_of_text", least=0, or_none=True)
 
     def row_length(self, context: int) -> int:
         return context
@@ -68,7 +73,8 @@ class NextToken:
 @dataclass(frozen=True)
 class MaskedTokens:
     """BERT's objective: predict masked tokens from the text on both sides (`data.corruption.masked_tokens`). begin_id
-    and end_id ([CLS] and [SEP]) stand around each row; special_ids are never masked, and never put in for a token."""
+    and end_id ([CLS] and [SEP]) stand around each row; special_ids are never masked, and never put in for a token.
+    Raises ValueError for an id that is no integer of at least 0."""
 
     vocab_size: int
     mask_id: int
@@ -76,6 +82,11 @@ class MaskedTokens:
     end_id: int
     special_ids: tuple[int, ...]
     share: float = 0.15
+
+    def __post_init__(self):
+        check_fields(self, integer, "vocab_size", least=1)
+        check_fields(self, integer, "mask_id begin_id end_id", least=0)
+        check_fields(self, _ids, "special_ids")
 
     def row_length(self, context: int) -> int:
         return context - 2
@@ -92,12 +103,17 @@ class MaskedTokens:
 
 @dataclass(frozen=True)
 class Spans:
-    """T5's objective: predict spans that were cut out of a text (`data.corruption.spans`), each after its sentinel."""
+    """T5's objective: predict spans that were cut out of a text (`data.corruption.spans`), each after its sentinel.
+    Raises ValueError for an id that is no integer of at least 0."""
 
     sentinels: tuple[int, ...]
     end_id: int
     start_id: int
     share: float = 0.15
+
+    def __post_init__(self):
+        check_fields(self, _ids, "sentinels")
+        check_fields(self, integer, "end_id start_id", least=0)
 
     def row_length(self, context: int) -> int:
         return context
@@ -109,6 +125,10 @@ class Spans:
 
     def loss_of(self, model: nn.Module, compile: bool = False) -> nn.Module:
         return _SequenceLoss(model, compile)
+
+
+def _ids(name: str, ids) -> tuple[int, ...]:
+    return tuple(token_ids(name, ids))
 
 
 class _MaskedLoss(nn.Module):

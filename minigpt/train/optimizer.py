@@ -15,7 +15,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
     Steps count from 0. The last one, steps - 1, has the final rate, and so has every step after it. In a run that is
     all warm-up the rate never falls. Raises ValueError unless step is an integer of at least 0.
     """
-    if integer("step", step, 0) < config.warmup_steps:
+    step = integer("step", step, 0)
+    if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     way_down = config.steps - 1 - config.warmup_steps  # steps from the peak to the end
     done = min(1.0, (step - config.warmup_steps) / way_down) if way_down > 0 else 1.0

@@ -46,6 +46,7 @@ GPT2 = Family(
     prefix="transformer.",
     without_prefix=("lm_head.",),
     copies={"lm_head.weight": "wte.weight"},
+    old_names={r"^lm_head\.decoder\.": "lm_head."},  # DialoGPT's files
     # Other names of fields of config.json, which transformers takes, too.
     aliases={
         "hidden_size": "n_embd",
