@@ -76,8 +76,9 @@ def frame_of(markdown: str) -> dict:
 
 
 def numbers_printed(cell) -> Counter:
-    text = "".join(output.get("text", "") for output in cell.get("outputs", []) if output.output_type == "stream")
-    return Counter(NUMBER.findall(text))
+    """How often each number stands in what a cell printed, or in the value of its last line."""
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", [])]
+    return Counter(NUMBER.findall("\n".join(text for text in texts if not text.startswith("<Figure"))))
 
 
 def differences(english, chinese) -> list[str]:

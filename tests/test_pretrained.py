@@ -444,7 +444,9 @@ WRONG_CLASSES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("classes", WRONG_CLASSES, ids=lambda classes: "left out" if classes is LEFT_OUT else str(classes))
+@pytest.mark.parametrize(
+    "classes", WRONG_CLASSES, ids=lambda classes: "left out" if classes is LEFT_OUT else str(classes)
+)
 def test_without_both_the_error_names_both(folder, classes):
     without_model_type(folder, architectures=classes)
     with pytest.raises(CheckpointError, match='config.json: expected "model_type": .*"architectures"') as error:

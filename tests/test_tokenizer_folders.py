@@ -345,7 +345,7 @@ def test_training_learns_nothing_of_the_names_of_special_tokens():
     assert several.encode(f"{USER}{SYSTEM}") == [several.vocab_size - 2, several.vocab_size - 1]
     assert several.eos_token == END and Tokenizer.train(["a"], 256, []).eos_id is None
     for bad in ("<|x|>", [END, END]):
-        with pytest.raises(ValueError, match="special_tokens must be a list of different names"):
+        with pytest.raises(ValueError, match="special_tokens must be a list of (different )?names"):
             Tokenizer.train(["a"], 300, bad)
     with pytest.raises(ValueError, match="vocab_size must be an integer of at least 258"):
         Tokenizer.train(["a"], 257, [END, USER])

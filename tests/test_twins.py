@@ -74,7 +74,7 @@ def test_a_change_of_code_number_or_heading_is_noticed(pair):
     assert "links" in with_change("markdown", r"\]\(0\d_\w+", "](../missing")[0]
     changed = copy.deepcopy(chinese)
     [output] = next(cell for cell in changed.cells if "2.4607" in str(cell.get("outputs"))).outputs
-    output.text = output.text.replace("2.4607", "2.4608")
+    output.data["text/plain"] = output.data["text/plain"].replace("2.4607", "2.4608")
     assert "other numbers" in twins.differences(english, changed)[0]
     changed.cells.pop()
     assert "cells" in twins.differences(english, changed)[0]
