@@ -80,6 +80,15 @@ def test_a_change_of_code_number_or_heading_is_noticed(pair):
     assert "cells" in twins.differences(english, changed)[0]
 
 
+def test_the_solutions_are_the_same_code():
+    for english in (FOLDER / "solutions").glob("*.py"):
+        codes = [
+            twins.code_without_words(file.read_text(encoding="utf-8"))
+            for file in (english, FOLDER / "zh" / "solutions" / english.name)
+        ]
+        assert codes[0] == codes[1], english.name
+
+
 def test_words_may_differ_and_nothing_else():
     same = twins.code_without_words
     assert same('print(f"{a} of {b:3}")  # one') == same('print(f"共 {b:5} 个，其中 {a}")  # 另一个')
