@@ -61,7 +61,7 @@ from minigpt.generation.settings import Settings, check_prompts, row_seeds
 from minigpt.generation.text import check_stop
 from minigpt.kv_cache import LayerCache
 from minigpt.loss import cross_entropy, log_softmax, next_token_loss, next_token_targets
-from minigpt.perplexity import Scores, score, sliding_windows
+from minigpt.perplexity import Scores, score, sliding_windows, windows_after_prefix
 from minigpt.positions import segment_mask
 from minigpt.trace import trace, trace_with_gradients
 from minigpt.train import TrainConfig, check_lengths, evaluate, induction_gap, train
@@ -201,6 +201,7 @@ continue_ = with_usual(a_model, prompts=[[1]], max_new_tokens=3)
 draw = with_usual(a_model, prompts=[[1]], max_new_tokens=3, do_sample=True)
 ahead = with_usual(a_model, prompt=[1], max_new_tokens=3)
 windows = with_usual(n_tokens=10, window=4, stride=2)
+after_prefix = with_usual(n_tokens=10, window=4, stride=2, n_prefix=1)
 measure = with_usual(a_model, tokens=[1, 2, 3] * 6)
 batches = with_usual(step=0, tokens=TEXT, batch_size=2, context=5)
 settings = with_usual(steps=2, batch_size=2, context=4, warmup_steps=1, evaluate_every=1)
@@ -634,6 +635,12 @@ CASES = {
         ],
         *[(windows(stride=bad), f"stride must be an integer from 1 to 4, got {bad}") for bad in (-1, NAN)],
     ],
+    windows_after_prefix: [
+        *[(after_prefix(n_tokens=bad), f"n_tokens must be an integer .*got {bad!r}") for bad in (0, None, "9", 9.5)],
+        *[(after_prefix(window=bad), f"window must be an integer of at least 2, got {bad!r}") for bad in (1, 4.0, "4")],
+        *[(after_prefix(stride=bad), f"stride must be an integer from 1 to 4, got {bad}") for bad in (0, 5, NAN)],
+        *[(after_prefix(n_prefix=bad), f"prefix must be an integer from 1 to 4, got {bad}") for bad in (0, 5, NAN)],
+    ],
     score: [
         *[
             (measure(tokens=bad), f"tokens must be a list of integer token ids, got {shown(bad)}")
@@ -882,6 +889,7 @@ def test_the_usual_arguments_are_fine():
         (forbid_repeated_ngrams, sample(texts=[[1], [2]], n=2)),
         (Settings, of()),
         (sliding_windows, windows()),
+        (windows_after_prefix, after_prefix()),
         (batch_at, batches()),
         (TrainConfig, settings()),
     ]:

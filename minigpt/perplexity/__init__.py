@@ -4,7 +4,7 @@ from .lecture_loop import lecture_perplexity
 from .published import PUBLISHED, detokenize, wikitext_words
 from .scores import AGGREGATIONS, Scores, TextSize
 from .scoring import score
-from .windows import Window, sliding_windows
+from .windows import Window, sliding_windows, windows_after_prefix
 
 __all__ = [
     "AGGREGATIONS",
@@ -17,4 +17,5 @@ __all__ = [
     "score",
     "sliding_windows",
     "wikitext_words",
+    "windows_after_prefix",
 ]

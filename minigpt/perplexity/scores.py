@@ -43,8 +43,14 @@ class Scores:
 
     @property
     def n_unscored(self) -> int:
-        """Tokens after the first that no window could score: at stride = window each window's first."""
-        return len(self.nll) - 1 - self.n_scored
+        """Tokens that no window could score, the text's first one apart: at stride = window each window's first, with a
+        prefix none."""
+        return self._n_predicted - self.n_scored
+
+    @property
+    def _n_predicted(self) -> int:
+        """Tokens that have a token before them: without a prefix, all but the first."""
+        return len(self.nll) - (self.windows[0].begin >= 0)
 
     @property
     def total(self) -> float:
@@ -91,7 +97,7 @@ class Scores:
     @property
     def whole_total(self) -> float:
         """Σ nll of the whole text: tokens that no window scored count with the mean of the others."""
-        return self.total * (len(self.nll) - 1) / self.n_scored
+        return self.total * self._n_predicted / self.n_scored
 
     def _window_means(self) -> np.ndarray:
         return np.array([self.nll[window.first_target : window.end].mean() for window in self.windows])

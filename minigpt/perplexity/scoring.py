@@ -10,7 +10,7 @@ from .._checks import check_ids, integer, token_ids
 from ..fast import loss_of_hidden
 from ..language_model import LanguageModel, check_language_model, eval_mode
 from .scores import Scores
-from .windows import Window, sliding_windows
+from .windows import Window, sliding_windows, windows_after_prefix
 
 
 @torch.inference_mode()
@@ -20,15 +20,19 @@ def score(
     window: int | None = None,
     stride: int | None = None,
     batch_size: int | None = None,
+    prefix: list[int] | None = None,
 ) -> Scores:
     """Score a text, token by token. window None = the context length, stride None = half a window.
+
+    prefix holds tokens that are read before the text, and not scored, such as [eos_id]. Then the text's first token is
+    scored, too, and a window of N tokens scores N (`windows_after_prefix`): the convention of lm-evaluation-harness.
 
     batch_size windows go through the model at once (None = as many as make 1024 tokens on the CPU, whose caches then
     hold them, and 16384 elsewhere); the answer does not depend on it beyond rounding. Logits are computed only where
     they are scored, and never all at once. Losses of half-precision models are computed in float32; the result is
     float64.
     Raises ValueError, before any work, for a model that is no language model (Bert) or reads its texts with an encoder
-    (T5), as `sliding_windows` does, for an id out of range, a window beyond the context, or a batch_size below 1;
+    (T5), as `sliding_windows` and `windows_after_prefix` do, for an id out of range, a window beyond the context, or a batch_size below 1;
     FloatingPointError for a loss that is not finite: it is not left out of the average.
     """
     check_language_model(model, "score a text token by token")
@@ -42,31 +46,41 @@ def score(
     window = model.max_tokens if window is None else integer("window", window, 2)
     if model.max_tokens is not None and window > model.max_tokens:
         raise ValueError(f"window must be at most the context length, {model.max_tokens} tokens, got {window}")
-    tokens = torch.tensor(token_ids("tokens", tokens), dtype=torch.long)
-    windows = sliding_windows(len(tokens), window, max(1, window // 2) if stride is None else stride)
-    stride = max(1, window // 2) if stride is None else int(stride)
+    tokens = token_ids("tokens", tokens)
+    stride = max(1, window // 2) if stride is None else stride
+    if prefix is None:
+        prefix, windows = [], sliding_windows(len(tokens), window, stride)
+    else:
+        prefix = token_ids("prefix", prefix)
+        windows = windows_after_prefix(len(tokens), window, stride, len(prefix))
     at_once = 1024 if model.device.type == "cpu" else 16384
     batch_size = max(1, at_once // window) if batch_size is None else integer("batch_size", batch_size, 1)
 
-    check_ids("token id", tokens[None], model.vocab_size, "vocab_size")
+    for what, ids in [("token id", tokens), ("token id of prefix", prefix)]:
+        if ids:
+            check_ids(what, torch.tensor([ids]), model.vocab_size, "vocab_size")
+    text = torch.tensor([*prefix, *tokens], dtype=torch.long)
     nll = np.full(len(tokens), np.nan)
     with eval_mode(model):
         for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
-            losses = _losses(model, [tokens[w.begin : w.end] for w in batch], batch[0].end - batch[0].first_target)
+            rows = torch.stack([text[len(prefix) + w.begin : len(prefix) + w.end] for w in batch])
+            losses = _losses(model, rows, window, batch[0].end - batch[0].first_target)
             if not losses.isfinite().all():
                 raise FloatingPointError(
                     f"the model's loss is not finite between tokens {batch[0].begin} and {batch[-1].end}"
                 )
             for w, row in zip(batch, losses.cpu().double().numpy(), strict=True):  # (Apple's GPU has no float64)
                 nll[w.first_target : w.end] = row
-    return Scores(nll, windows, window, stride)
+    return Scores(nll, windows, window, int(stride))
 
 
-def _losses(model: LanguageModel, rows: list[torch.Tensor], n_targets: int) -> torch.Tensor:
-    """(B, n_targets): the loss of the last tokens of each row, each predicted by the hidden state before it."""
-    start = model.start([row.tolist() for row in rows], max_new_tokens=0, use_cache=False)
-    hidden = model.read(start.unread, start.past)[:, -n_targets - 1 : -1]
-    return loss_of_hidden(model, hidden, start.unread[:, -n_targets:], reduction="none")
+def _losses(model: LanguageModel, rows: torch.Tensor, window: int, n_targets: int) -> torch.Tensor:
+    """(B, n_targets): the loss of the last tokens of rows (B, T), each predicted by the hidden state before it. At most
+    `window` tokens are read: after a prefix, the last one is predicted only."""
+    start = model.start(rows[:, :window].tolist(), max_new_tokens=0, use_cache=False)
+    before = rows.size(1) - n_targets - 1
+    hidden = model.read(start.unread, start.past)[:, before : before + n_targets]
+    return loss_of_hidden(model, hidden, rows[:, -n_targets:].to(hidden.device), reduction="none")
 
 
 def _same_shape(windows: list[Window], batch_size: int) -> list[list[Window]]:

@@ -10,7 +10,10 @@ from .._checks import integer
 
 
 class Window(NamedTuple):
-    """Tokens begin..end-1 are read; of these, first_target..end-1 are scored. `n_new` is the lecture's trg_len."""
+    """Tokens begin..end-1 are read; of these, first_target..end-1 are scored. `n_new` is the lecture's trg_len.
+
+    A window that begins before the text (begin < 0) reads the last -begin tokens of a prefix first.
+    """
 
     begin: int
     end: int
@@ -42,3 +45,24 @@ def sliding_windows(n_tokens: int, window: int, stride: int) -> list[Window]:
             break
     # A last window of a single token, possible at stride = window, has nothing to predict.
     return [window for window in windows if window.first_target < window.end]
+
+
+def windows_after_prefix(n_tokens: int, window: int, stride: int, n_prefix: int) -> list[Window]:
+    """Windows over a text that has n_prefix tokens before it, so that its first token is scored, too.
+
+    Each window reads `window` tokens, and scores the token after each of the last `stride` that it reads: its last
+    token is scored and not read. The first window scores as many tokens as it can. The last one reads as many as the
+    others, so it may score fewer. With one token of prefix, these are the rolling windows of EleutherAI's
+    lm-evaluation-harness, whose context_len is window - stride + 1. Raises ValueError for an empty text or prefix, a
+    prefix beyond the window, window < 2, stride < 1 or stride > window.
+    """
+    n_tokens, window = integer("n_tokens", n_tokens, 1), integer("window", window, 2)
+    stride = integer("stride", stride, 1, window)
+    n_prefix = integer("the number of tokens in prefix", n_prefix, 1, window)
+    end = min(window + 1 - n_prefix, n_tokens)
+    windows = [Window(-n_prefix, end, end)]
+    while end < n_tokens:
+        n_new = min(stride, n_tokens - end)
+        end += n_new
+        windows.append(Window(max(-n_prefix, end - window - 1), end, n_new))
+    return windows
