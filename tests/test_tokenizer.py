@@ -9,7 +9,9 @@ import pytest
 import tokenizers
 
 from minigpt import Tokenizer
-from minigpt.tokenizer.bpe import CHARACTER_OF_BYTE, END_OF_TEXT, WORDS, merge_word, merge_word_simply
+from minigpt.tokenizer import words
+from minigpt.tokenizer.bpe import CHARACTER_OF_BYTE, END_OF_TEXT, WORDS
+from minigpt.tokenizer.merging import merge_word, merge_word_simply
 
 TEXTS = [
     "low low lower lowest newer wider",
@@ -213,11 +215,22 @@ def test_every_byte_is_a_token(small):
 
 
 def test_the_simple_algorithm_and_the_fast_one_merge_alike(small):
-    """Ten lines that look at every pair for every merge, and the heap: the same ids, ties and long runs included."""
+    """Ten lines that look at every pair for every merge, and the lists of places: the same ids, ties and long runs
+    included."""
     merges = {(0, 0): (1, 5), (5, 5): (2, 6), (0, 1): (0, 7), (7, 0): (3, 8), (1, 1): (4, 9)}
     for n in range(1, 9):
         for word in itertools.product((0, 1), repeat=n):
             assert merge_word(list(word), merges) == merge_word_simply(list(word), merges), word
+    draw = random.Random(0)  # tables in which a merge can make a better pair than its own
+    for _ in range(400):
+        table, symbols = {}, [0, 1, 2]
+        for rank in draw.sample(range(12), 12):
+            pair = (draw.choice(symbols), draw.choice(symbols))
+            if pair not in table:
+                symbols.append(len(symbols))
+                table[pair] = (rank, symbols[-1])
+        word = [draw.randrange(3) for _ in range(draw.randrange(25))]
+        assert merge_word(list(word), table) == merge_word_simply(list(word), table), (word, table)
     n_merged = 0
     for text in [*TEXTS, *fuzzed_texts(300, seed=6), "a" * 60, "ab" * 40]:
         for word in WORDS.findall(text):
@@ -228,6 +241,13 @@ def test_the_simple_algorithm_and_the_fast_one_merge_alike(small):
     assert n_merged > 1000
     untouched = [1, 2, 3]
     assert merge_word_simply(untouched, {}) == merge_word(untouched, {}) == untouched == [1, 2, 3]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7, 60])
+def test_words_found_in_parts_are_the_words(at_once, monkeypatch):
+    monkeypatch.setattr(words, "READ_AT_ONCE", at_once)
+    for text in ["", " ", "   ", "a  b", "a \n b", "don't  stop", "\n\n a", *TEXTS, *fuzzed_texts(300, seed=8)]:
+        assert list(words.gpt2_words(text)) == WORDS.findall(text)
 
 
 def test_words_lose_nothing():

@@ -7,9 +7,7 @@ in another way and merge as GPT-2 does.
 """
 
 import codecs
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from .._checks import flag, integer, several, token_ids
@@ -17,58 +15,10 @@ from .characters import whole_characters
 from .files import read_tokenizer
 from .folders import write_files
 from .learning import count_units, learn_merges
+from .merging import Merges, merge_word
 from .specials import END_OF_TEXT, NAMED, NamedTokens, SpecialToken, split_at
-from .words import DIGIT, WORDS, cut, word_pattern
+from .words import DIGIT, WORDS, cut, gpt2_words, word_pattern
 from .writing import file_contents
-
-# (left id, right id) -> (rank, id of the two as one token)
-Merges = dict[tuple[int, int], tuple[int, int]]
-
-
-def merge_word_simply(ids: list[int], merges: Merges) -> list[int]:
-    """Byte pair encoding in ten lines: merge the pair of neighbours with the best rank, the leftmost of equal ones, and
-    repeat until no pair has a rank. Each merge looks at every pair, so n bytes take about n² steps."""
-    ids = list(ids)
-    while True:
-        ranked = [(merges[pair], place) for place, pair in enumerate(pairwise(ids)) if pair in merges]
-        if not ranked:
-            return ids
-        (_, merged), place = min(ranked)
-        ids[place : place + 2] = [merged]
-
-
-def merge_word(ids: list[int], merges: Merges) -> list[int]:
-    """The result of `merge_word_simply`, in less time.
-
-    A heap holds the candidate pairs, a linked list the tokens that are left: n log n steps, so 100 000 letters in a row
-    take a moment and not an hour. A candidate is out of date when its left token was merged away or its pair changed.
-    """
-    end = len(ids)
-    following = list(range(1, end + 1))
-    previous = list(range(-1, end - 1))
-    gone = -1
-    candidates = []
-
-    def consider(left):
-        right = following[left]
-        if right < end and (merge := merges.get((ids[left], ids[right]))):
-            heapq.heappush(candidates, (merge[0], left, merge[1], ids[left], ids[right]))
-
-    for left in range(end - 1):
-        consider(left)
-    while candidates:
-        _, left, merged, left_id, right_id = heapq.heappop(candidates)
-        right = following[left]
-        if ids[left] != left_id or right == end or ids[right] != right_id:
-            continue
-        ids[left], ids[right] = merged, gone
-        following[left] = following[right]
-        if following[left] < end:
-            previous[following[left]] = left
-        consider(left)
-        if previous[left] >= 0:
-            consider(previous[left])
-    return [id for id in ids if id != gone]
 
 
 def byte_characters() -> list[str]:
@@ -175,7 +125,8 @@ class Tokenizer(NamedTokens):
                 ids.append(self.vocabulary[part.content])
             else:
                 ids += self._encode_plain(" " + part if self.add_prefix_space and not part.startswith(" ") else part)
-        return ids + self.suffix
+        ids += self.suffix
+        return ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids. Bytes that are not UTF-8 (a character cut in half) become U+FFFD.
@@ -213,7 +164,7 @@ class Tokenizer(NamedTokens):
     def _encode_plain(self, text: str) -> list[int]:
         ids = []
         for part in cut(DIGIT, text) if self.digits_alone else [text]:
-            for word in WORDS.findall(part) if self.pattern is None else cut(self._words, part):
+            for word in gpt2_words(part) if self.pattern is None else cut(self._words, part):
                 known = self._known_words.get(word)
                 if known is None:
                     known = self._encode_word(word)

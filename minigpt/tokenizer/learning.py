@@ -10,9 +10,9 @@ from tqdm import tqdm
 from .._checks import choice
 from .characters import whole_characters
 from .specials import SpecialToken, split_at
-from .words import WORDS
+from .words import gpt2_words
 
-UNITS = {"words": WORDS.findall, "characters": list}
+UNITS = {"words": gpt2_words, "characters": list}
 
 
 def count_units(texts: Iterable[str], specials: Sequence[SpecialToken], within: str) -> Counter:

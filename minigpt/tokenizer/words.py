@@ -10,6 +10,10 @@ from .unicode16 import LETTER, NUMBER, NUMERIC, OTHER
 # one space before them or none; or other white space, whose last space is left to the next word.
 WORDS = regex.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?{LETTER}+| ?{NUMBER}+| ?{OTHER}+|\s+(?!\S)|\s+", regex.VERSION1)
 
+# Between these two characters, one word ends and the next begins, whatever stands around them.
+_BOUNDARY = regex.compile(r"\S(?= )", regex.VERSION1)
+READ_AT_ONCE = 2**16  # characters
+
 DIGIT = regex.compile(NUMERIC, regex.VERSION1)  # SmolLM2 makes each digit a word before it looks for words
 
 # Hugging Face's patterns are written for Oniguruma, another engine for regular expressions. The two engines differ in
@@ -21,6 +25,16 @@ _CONTRACTIONS = regex.escape("(?i:'s|'t|'re|'ve|'m|'ll|'d)")
 _UNDERSTOOD = regex.compile(
     rf"(?:{_CONTRACTIONS}|(?:{_CHARACTER}|\[\^?{_CHARACTER}+\]|\)){_TIMES}|\(\?[:!]|\|)+", regex.VERSION0
 )
+
+
+def gpt2_words(text: str) -> Iterator[str]:
+    """The words of a text by GPT-2's pattern, found in parts: the list of all words would be ten times the text."""
+    start = 0
+    while start < len(text):
+        boundary = _BOUNDARY.search(text, start + READ_AT_ONCE)
+        end = len(text) if boundary is None else boundary.end()
+        yield from WORDS.findall(text, start, end)
+        start = end
 
 
 def word_pattern(source: str) -> regex.Pattern:
