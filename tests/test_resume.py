@@ -222,6 +222,25 @@ def test_two_processes_resume_with_the_same_bits(family, of_two_processes):
     assert same_weights(of_two_processes / family, first["weights"])
 
 
+def test_another_machine_gets_the_files_of_rank_0(of_two_processes):
+    first, second = (
+        {path.name: path.read_bytes() for path in (of_two_processes / f"files-of-{rank}").iterdir()} for rank in (0, 1)
+    )
+    assert first == {
+        "same": b"equal everywhere", "other": b"of 0", "large": bytes(range(256)) * 10, "empty": b"",
+    }  # fmt: skip
+    assert second == first | {"not asked for": b"kept", "absent": b"kept, too: rank 0 has none"}
+
+
+def test_another_machine_keeps_no_snapshots(of_two_processes):
+    assert not list((of_two_processes / "elsewhere").rglob("state.pt"))  # rank 0 sent its own
+
+
+def test_a_process_alone_sends_nothing(tmp_path):
+    Group().share(tmp_path / "nowhere", ["a"])
+    assert Group().from_first("thing") == "thing" and not (tmp_path / "nowhere").exists()
+
+
 def test_a_full_disk_is_reported_and_the_last_good_snapshot_kept(tmp_path, monkeypatch):
     save = torch.save
 
@@ -253,13 +272,20 @@ def test_snapshots_are_complete_or_not_there(tmp_path):
     assert load_snapshot(tmp_path / "nowhere") is None
 
 
+class OneOfTwo(Group):
+    """The first of two processes, whose second does not exist."""
+
+    def from_first(self, thing):
+        return thing
+
+
 @pytest.mark.parametrize(
     "change, words",
     [
         (dict(config=TrainConfig(**vars(QUICK) | {"learning_rate": 1e-3})), "made with learning_rate=0.002"),
         (dict(tokens=text(2999)), "another text"),
         (dict(directory="nowhere"), "no snapshot to resume"),
-        (dict(group=Group(0, 2)), "made by 1 processes and cannot go on with 2"),
+        (dict(group=OneOfTwo(0, 2)), "made by 1 processes and cannot go on with 2"),
     ],
     ids=lambda value: "",
 )

@@ -2,7 +2,8 @@
 
 torchrun --nproc-per-node 2 tests/two_processes.py FOLDER
 
-With several processes, each family's run is then set back to a snapshot, and resumed from there.
+With several processes, each family's run is then set back to a snapshot, and resumed from there. Rank 1 works as if on
+another machine: it has a folder of its own, without snapshots, and gets what rank 0 has.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from minigpt.models import MODELS
-from minigpt.train import MaskedTokens, NextToken, Objective, Spans, TrainConfig, train
+from minigpt.train import MaskedTokens, NextToken, Objective, Spans, TrainConfig, processes, train
 from minigpt.train.processes import Group, process_group
 
 CONFIG = TrainConfig(
@@ -61,14 +62,35 @@ def run(folder: Path, group: Group, resume: bool = False, family: str = "gpt2") 
         torch.save({"losses": losses, "weights": model.state_dict()}, folder / "result.pt")
 
 
+def share_files(folder: Path, group: Group) -> None:
+    """Each process has a folder, and sends and receives as if it were alone on its machine."""
+    group = dataclasses.replace(group, local_rank=0)
+    own = folder / f"files-of-{group.rank}"
+    own.mkdir()
+    (own / "same").write_text("equal everywhere")
+    (own / "other").write_text(f"of {group.rank}")
+    if group.writes:
+        (own / "large").write_bytes(bytes(range(256)) * 10)
+        (own / "empty").write_text("")
+    else:
+        (own / "not asked for").write_text("kept")
+        (own / "absent").write_text("kept, too: rank 0 has none")
+    inode = (own / "same").stat().st_ino
+    processes.SENT_AT_ONCE = 1000  # bytes: the large file comes in three parts
+    group.share(own, ("same", "other", "large", "empty", "absent"))
+    assert (own / "same").stat().st_ino == inode, "an equal file was sent"
+    assert group.from_first(group.rank) == 0
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with process_group(torch.device("cpu")) as group:
         for family in MODELS:
-            folder = Path(sys.argv[1]) / family
+            folder = Path(sys.argv[1]) / ("" if group.writes else "elsewhere") / family
             run(folder, group, family=family)
             if group.writes:
                 (folder / "result.pt").rename(folder / "first.pt")
                 shutil.rmtree(folder / "snapshots" / f"step-{CONFIG.steps}")
             group.wait()
             run(folder, group, resume=True, family=family)
+        share_files(Path(sys.argv[1]), group)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ..generation import fill_mask, generate
 from ..models import MODELS
 from ..plots import plot_losses
 from ..tokenizer import Tokenizer
+from ..tokenizer.folders import TOKENIZER_FILES
 from ..train import RECIPES, Record, TrainConfig, best_of, load_snapshot, steps_on_disk, train
 from ..train.processes import Group, local_device, process_group
 from ..train.recipes import SPECIAL_TOKENS, ids_of, objective_of, with_frame
@@ -87,11 +89,10 @@ def run(options) -> int:
     directory = Path(options.out)
     device = local_device(device_of(options))
     with process_group(device) as group:
-        if options.resume:
-            check_resumable(options, directory)
-        elif group.writes:
-            prepare(options, directory)
+        if group.writes:
+            (check_resumable if options.resume else prepare)(options, directory)
         group.wait()
+        group.share(directory, (RUN_FILE, *TOKEN_FILES, *TOKENIZER_FILES))
         return train_in(directory, device, group, options.resume, options.baselines)
 
 
@@ -99,7 +100,13 @@ def check_resumable(options, directory: Path) -> None:
     names = ("text", "recipe", "model", "init", "steps", "seed", "file_dtype")
     asked_for = [name.replace("_", "-") for name in names if getattr(options, name) is not None]
     if asked_for or options.set:
-        raise ValueError(f"--resume goes on with the run as it was; leave out --{asked_for[0] if asked_for else 'set'}")
+        text = ["--text", *options.text] if options.text else []
+        longer = ["--init", directory, *text, "--steps", options.steps or "N", "--out", f"{directory}-longer"]
+        command = "python -m minigpt train " + shlex.join(map(str, longer))
+        raise ValueError(
+            f"--resume goes on with the run as it was; leave out --{asked_for[0] if asked_for else 'set'}. To train "
+            f"its model longer, or otherwise, begin a new run with it: {command}"
+        )
     if not (directory / RUN_FILE).is_file():
         raise ValueError(f"{directory} holds no run to resume: there is no {RUN_FILE}")
     run = read_json(directory / RUN_FILE)
@@ -169,7 +176,8 @@ def train_in(directory: Path, device: torch.device, group: Group, resume: bool, 
     tokenizer, kind = Tokenizer.load(directory), run.get("model_type", "gpt2")
     objective = objective_of(kind, tokenizer, config)
     tokens, held_out = (read_token_file(directory / file) for file in TOKEN_FILES)
-    resume = resume and bool(steps_on_disk(directory / "snapshots"))  # it may have stopped before its first snapshot
+    # It may have stopped before its first snapshot. (On another machine there are none: rank 0 sends its own.)
+    resume = group.from_first(resume and bool(steps_on_disk(directory / "snapshots")))
     torch.manual_seed(config.seed)
     if run["init"] and not resume:
         model = load_model(run["init"], device, attention="sdpa")
