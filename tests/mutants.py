@@ -1191,9 +1191,23 @@ MUTANTS = [
     Mutant(
         "a fused rate: the schedule ignored",
         "train.loop",
-        'parameters["lr"] = learning_rate_at(self.done, c)',
+        'parameters["lr"] = factor * learning_rate_at(self.done, c)',
         'parameters["lr"] = c.learning_rate',
         "a schedule that is computed, logged and not used",
+    ),
+    Mutant(
+        "one rate for all parameters",
+        "train.loop",
+        'parameters.get("rate_factor", 1.0)',
+        "1.0",
+        "T5 learns nothing of its source: its queries grow too fast, its relative bias too slowly",
+    ),
+    Mutant(
+        "a faster rate pulls faster to 0, too",
+        "train.optimizer",
+        'group["weight_decay"] / factor',
+        'group["weight_decay"]',
+        "weight decay holds the relative bias down",
     ),
     # --- data/, positions.py, train/: packed documents, batches that follow from the step
     Mutant(
@@ -1234,15 +1248,15 @@ MUTANTS = [
     # --- tokenizer/bpe.py
     Mutant(
         "merges from left to right",
-        "tokenizer.bpe",
-        "heapq.heappush(candidates, (merge[0], left, merge[1], ids[left], ids[right]))",
-        "heapq.heappush(candidates, (0, left, merge[1], ids[left], ids[right]))",
+        "tokenizer.merging",
+        "rank = heapq.heappop(ranks)",
+        "rank = ranks.pop()",
         "the first pair that can be merged instead of the best-ranked one",
     ),
     Mutant(
         "a neighbour forgotten after a merge",
-        "tokenizer.bpe",
-        "        if previous[left] >= 0:\n            consider(previous[left])\n",
+        "tokenizer.merging",
+        "            if previous[left] >= 0:\n                consider(previous[left])\n",
         "",
         "the new token is offered to its right neighbour only",
     ),

@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
@@ -690,3 +691,37 @@ def _():
             spans.setdefault(newest, []).extend([] if token > 90 else [token])
         assert [part for token in kept[:-1] for part in (spans[token] if token > 90 else [token])] == row
     assert corruption.IGNORED == -100
+
+
+@check(
+    "the rates of T5's parameters",
+    "train.optimizer models.t5 train.loop",
+    "test_train_families.py::test_each_parameter_of_t5_has_its_own_rate",
+)
+def _():
+    optimizer = importlib.import_module("minigpt.train.optimizer")
+    train = importlib.import_module("minigpt.train")
+    objectives = importlib.import_module("minigpt.train.objectives")
+    t5 = importlib.import_module("minigpt.models.t5")
+    model = t5.T5(t5.T5Config(vocab_size=12, d_model=16, d_kv=4, d_ff=8, num_layers=1, num_heads=2))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = optimizer.make_optimizer(model, train.TrainConfig()).param_groups
+    found = {names[id(p)]: (g["rate_factor"], g["weight_decay"]) for g in groups for p in g["params"]}
+    factors = {"query": 0.5, "token_embedding": 4.0, "relative_bias": 40.0}
+    for name, parameter in model.named_parameters():
+        factor = factors.get(name.split(".")[-2], 1.0)
+        assert found[name] == (factor, 0.1 / factor if parameter.dim() == 2 else 0.0), name
+    rates, step = set(), torch.optim.AdamW.step
+
+    def noted(self, *arguments, **settings):
+        rates.update(group["lr"] for group in self.param_groups)
+        return step(self, *arguments, **settings)
+
+    torch.optim.AdamW.step = noted
+    try:
+        config = train.TrainConfig(steps=1, batch_size=1, context=8, warmup_steps=0, learning_rate=1e-3)
+        text = np.arange(40) % 8 + 1
+        train.train(model, text, text, config, objective=objectives.Spans((9, 10, 11), end_id=1, start_id=0))
+    finally:
+        torch.optim.AdamW.step = step
+    assert {round(rate / 1e-3, 6) for rate in rates} == {1.0, *factors.values()}

@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from minigpt import Tokenizer, load_model, load_tokenizer
 from minigpt.loss import masked_loss, sequence_loss
 from minigpt.models import MODELS
-from minigpt.train import NextToken, TrainConfig, accumulate, evaluate, train
+from minigpt.train import NextToken, TrainConfig, accumulate, evaluate, learning_rate_at, train
+from minigpt.train.loop import batch_shape_at
+from minigpt.train.optimizer import make_optimizer
 from minigpt.train.recipes import RECIPES, SPECIAL_TOKENS, ids_of, objective_of, with_frame
 
 FAMILIES = ["llama", "bert", "t5"]
@@ -245,3 +247,77 @@ def test_what_cannot_be_trained_is_refused_before_any_work(arguments, words, tmp
     out = tmp_path / "out"
     code, _, err = run(capsys, "train", "--text", str(text), "--out", str(out), "--device", "cpu", *arguments)
     assert code == 2 and words in err and err.count("\n") == 1 and not out.exists()
+
+
+def test_each_parameter_of_t5_has_its_own_rate(monkeypatch):
+    """Queries move by 1/sqrt(D) of the rate, embeddings by sqrt(C), the relative bias by 40; all decay alike."""
+    model, _, objective, tokens = made("t5")
+    c, rates = model.config, {}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    step = torch.optim.AdamW.step
+
+    def noted(optimizer, *arguments, **settings):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                rates.setdefault(names[id(parameter)], []).append((group["lr"], group["lr"] * group["weight_decay"]))
+        return step(optimizer, *arguments, **settings)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    config = dataclasses.replace(QUICK, steps=3, evaluate_every=3)
+    train(model, tokens, tokens, config, objective=objective)
+    assert rates.keys() == set(names.values())
+    for name, parameter in model.named_parameters():
+        *_, module, _ = name.split(".")
+        factor = {"query": c.d_kv**-0.5, "token_embedding": c.d_model**0.5, "relative_bias": 40}.get(module, 1)
+        decays = parameter.dim() == 2
+        for at, (rate, decay) in enumerate(rates[name]):
+            base = learning_rate_at(at, config)
+            assert rate == pytest.approx(factor * base) and decay == pytest.approx(0.1 * base * decays), name
+
+
+def test_the_other_families_have_one_rate():
+    for family in ("llama", "bert"):
+        assert {group["rate_factor"] for group in make_optimizer(made(family)[0], QUICK).param_groups} == {1.0}
+
+
+def test_rows_of_many_lengths():
+    """The length of a step's rows follows from (seed, step); their number makes up for it."""
+    config = dataclasses.replace(QUICK, batch_size=28, context=64, shortest_context=8)
+    shapes = [batch_shape_at(step, config) for step in range(3000)]
+    assert shapes == [batch_shape_at(step, config) for step in range(3000)]
+    assert shapes != [batch_shape_at(step, dataclasses.replace(config, seed=1)) for step in range(3000)]
+    lengths = np.array([length for _, length in shapes])
+    assert lengths.min() == 8 and lengths.max() == 64
+    assert all(28 * 64 - length < rows * length <= 28 * 64 for rows, length in shapes)
+    for shorter in (8, 16, 32):  # a third of the steps each
+        assert ((lengths >= shorter) & (lengths < 2 * shorter)).mean() == pytest.approx(1 / 3, abs=0.06)
+    assert batch_shape_at(7, QUICK) == (QUICK.batch_size, QUICK.context)
+
+
+@EACH_FAMILY
+def test_training_on_rows_of_many_lengths_is_resumed_with_the_same_bits(family, tmp_path):
+    config = dataclasses.replace(QUICK, steps=8, evaluate_every=4, shortest_context=6)
+
+    def interrupted(history):
+        raise KeyboardInterrupt
+
+    def run(**settings):
+        model, _, objective, tokens = made(family, torch.float32)
+        return [record.train_loss for record in train(model, tokens, tokens, config, objective=objective, **settings)]
+
+    whole = run()
+    with pytest.raises(KeyboardInterrupt):
+        run(directory=tmp_path, on_record=interrupted)  # after four steps
+    assert run(directory=tmp_path, resume=True) == whole
+
+
+@pytest.mark.parametrize("shortest", [1, 25, 0, 2.5, "8", True])
+def test_a_bad_shortest_context_is_refused(shortest):
+    with pytest.raises(ValueError, match=r"shortest_context must be an integer from 2 to 24"):
+        dataclasses.replace(QUICK, shortest_context=shortest)
+
+
+def test_rows_too_short_to_predict_anything_are_refused():
+    model, _, objective, tokens = made("bert")
+    with pytest.raises(ValueError):
+        train(model, tokens, tokens, dataclasses.replace(QUICK, shortest_context=2), objective=objective)

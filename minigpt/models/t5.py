@@ -99,8 +99,7 @@ class Stack(nn.Module):
 class T5(TokenModel, nn.Module):
     """T5. `attention` is "explicit", "sdpa", or any function with the signature of `explicit_attention`.
 
-    float16 is refused: hidden states of published models reach 100 000 and more, float16 ends at 65 504, and nothing
-    here limits them.
+    float16 is refused: it ends at 65 504, and hidden states of published models reach 100 000 and more.
     """
 
     has_encoder = True
@@ -203,6 +202,15 @@ class T5(TokenModel, nn.Module):
         """As `LanguageModel.read`: tokens (B, T) of the decoder."""
         return past.read(tokens, partial(self.hidden, source=past.source))
 
+    @property
+    def rate_factors(self) -> dict[str, float]:
+        """For AdamW, which moves large and small numbers alike: the end of a parameter's name -> a factor of its rate.
+
+        Queries are sqrt(D) times as small as keys (`initialize`), embeddings sqrt(C) times as large; the bias must grow
+        from 0.1 to several units. (T5's own optimizer, Adafactor, moves numbers in proportion to their size.)"""
+        c = self.config
+        return {"query.weight": c.d_kv**-0.5, "token_embedding.weight": c.d_model**0.5, "relative_bias.weight": 40.0}
+
     @staticmethod
     def check_dtype(dtype: torch.dtype) -> None:
         """Raise ValueError for float16, which ends below T5's largest states."""
@@ -224,8 +232,6 @@ def initialize(model: T5) -> None:
     | mlp.down                             | d_ff^-1/2              | the same                                         |
     | a head of its own                    | d_model^-1/2           | logits near 1 (Hugging Face draws with 1)        |
     | norms                                | weight 1               | start as plain normalisation                     |
-
-    A linear layer's in_features is the width in the table: d_model, heads · d_kv or d_ff.
     """
     if model.token_embedding.weight.is_meta:  # no numbers yet: weights are about to be loaded
         return
@@ -263,13 +269,10 @@ class T5Config:
     decoder_start_token_id: int | None = None  # None = pad_token_id
 
     def __post_init__(self):
-        for name, default in [
-            ("num_decoder_layers", self.num_layers),
-            ("scale_decoder_outputs", self.tie_word_embeddings),
-            ("decoder_start_token_id", self.pad_token_id),
-        ]:
+        taken_from = {"num_decoder_layers": "num_layers", "scale_decoder_outputs": "tie_word_embeddings"}
+        for name, other in (taken_from | {"decoder_start_token_id": "pad_token_id"}).items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, default)
+                object.__setattr__(self, name, getattr(self, other))
         sizes = "vocab_size d_model d_kv d_ff num_layers num_decoder_layers num_heads"
         check_fields(self, integer, sizes, least=1)
         check_fields(self, integer, "relative_attention_num_buckets", least=4)
@@ -283,10 +286,8 @@ class T5Config:
         check_fields(self, choice, "feed_forward_proj", choices=[*ACTIVATIONS, *(f"gated-{a}" for a in ACTIVATIONS)])
         buckets, longest = self.relative_attention_num_buckets, self.relative_attention_max_distance
         if buckets % 2 or longest <= buckets // 2:
-            raise ValueError(
-                f"relative_attention_num_buckets must be even and at most 2 · relative_attention_max_distance - 1, "
-                f"got {buckets} and {longest}"
-            )
+            limit = "even and at most 2 · relative_attention_max_distance - 1"
+            raise ValueError(f"relative_attention_num_buckets must be {limit}, got {buckets} and {longest}")
 
     @property
     def is_gated(self) -> bool:

@@ -15,6 +15,7 @@ class TrainConfig:
     batch_size: int = 7  # rows in a step, of all processes together
     micro_batch_size: int | None = None  # rows that go through the model at once; None = all rows of a process
     context: int = 256  # tokens in a row of the batch
+    shortest_context: int | None = None  # rows of another length in each step, from this to context; None = of context
     learning_rate: float = 2e-3  # at the end of the warm-up
     final_learning_rate: float = 1e-4
     warmup_steps: int = 200
@@ -33,6 +34,7 @@ class TrainConfig:
         check_fields(self, integer, "steps batch_size evaluate_every", least=1)
         check_fields(self, integer, "micro_batch_size", least=1, or_none=True)
         check_fields(self, integer, "context", least=2)
+        check_fields(self, integer, "shortest_context", least=2, most=self.context, or_none=True)
         check_fields(self, integer, "warmup_steps", least=0)
         check_fields(self, integer, "end_of_text", least=0, or_none=True)
         check_fields(self, integer, "seed", least=0, most=2**62 - 1)

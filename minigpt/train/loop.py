@@ -53,9 +53,9 @@ def train(
     refuses a snapshot (the one before is kept).
     """
     objective = NextToken(config.end_of_text) if objective is None else objective
-    length = objective.row_length(config.context)
-    check_lengths(tokens, held_out, length)
-    objective.examples(batch_at(0, tokens, 1, length, config.seed), 0, config.seed)  # raises where nothing is predicted
+    check_lengths(tokens, held_out, objective.row_length(config.context))
+    shortest = objective.row_length(config.shortest_context or config.context)
+    objective.examples(batch_at(0, tokens, 1, shortest, config.seed), 0, config.seed)  # raises if nothing is predicted
     if config.batch_size < group.size:
         raise ValueError(f"batch_size={config.batch_size} leaves nothing for some of {group.size} processes")
     run = Run(model, tokens, config, objective, directory, group, resume)
@@ -112,9 +112,10 @@ class Run:
         """One batch, one step of the optimizer. Raises FloatingPointError when the loss is nan or infinite."""
         c = self.config
         for parameters in self.optimizer.param_groups:
-            parameters["lr"] = learning_rate_at(self.done, c)
-        length = self.objective.row_length(c.context)
-        rows = batch_at(self.done, self.tokens, c.batch_size, length, c.seed, c.repeat_share)
+            factor = parameters.get("rate_factor", 1.0)  # snapshots of earlier versions have none
+            parameters["lr"] = factor * learning_rate_at(self.done, c)
+        n_rows, context = batch_shape_at(self.done, c)
+        rows = batch_at(self.done, self.tokens, n_rows, self.objective.row_length(context), c.seed, c.repeat_share)
         examples = self.objective.examples(rows, self.done, c.seed)
         loss = accumulate(self.loss_of, examples, c, self.group).item()
         if not math.isfinite(loss):
@@ -157,8 +158,9 @@ class Run:
         return {"config": config, "text": text, "processes": self.group.size, "objective": repr(self.objective)}
 
     def _resume(self) -> None:
-        """Restore the state of the newest snapshot. Raises ValueError where there is none, or another run's."""
-        state = None if self.snapshots is None else load_snapshot(self.snapshots)
+        """Restore the state of rank 0's newest snapshot. Raises ValueError where there is none, or another run's."""
+        has_one = self.snapshots is not None and self.group.writes
+        state = self.group.from_first(load_snapshot(self.snapshots) if has_one else None)
         if state is None:
             raise ValueError(f"there is no snapshot to resume in {self.snapshots}")
         self._check_same_run(state)
@@ -189,7 +191,20 @@ class Run:
         changed = [name for name, value in run["config"].items() if before[name] != value]
         if changed:
             was = ", ".join(f"{name}={before[name]!r}" for name in changed)
-            raise ValueError(f"the run in {self.snapshots} was made with {was}: resume it with the same config")
+            raise ValueError(
+                f"the run in {self.snapshots} was made with {was}: resume it with the same config. To train its model "
+                "longer, begin a run with that model in another folder"
+            )
+
+
+def batch_shape_at(step: int, config: TrainConfig) -> tuple[int, int]:
+    """(rows, tokens in each) of a step's batch. With shortest_context the length is another in each step, and a batch
+    of shorter rows has more of them: about the same number of tokens. Each doubling of the length is equally likely."""
+    if config.shortest_context is None:
+        return config.batch_size, config.context
+    drawn = np.random.default_rng([config.seed, step, 2]).random()
+    context = round(config.shortest_context * (config.context / config.shortest_context) ** drawn)
+    return config.batch_size * config.context // context, context
 
 
 @contextmanager

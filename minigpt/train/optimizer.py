@@ -35,7 +35,22 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) for a model's parameters. On CPUs and CUDA GPUs one kernel does a whole step."""
+    """AdamW (Loshchilov & Hutter 2019) for a model's parameters. On CPUs and CUDA GPUs one kernel does a whole step.
+
+    Each group has a `rate_factor`: its learning rate is this factor times that of the step. It is 1, but for parameters
+    that the model names in `rate_factors`, {end of the name: factor} (models/t5.py). The pull of weight decay is the
+    same for all matrices.
+    """
+    given = getattr(model, "rate_factors", {})
+    factors = {
+        parameter: next((factor for ending, factor in given.items() if name.endswith(ending)), 1.0)
+        for name, parameter in model.named_parameters()
+    }
+    groups = [
+        {"params": parameters, "weight_decay": group["weight_decay"] / factor, "rate_factor": factor}
+        for group in decay_groups(model, config.weight_decay)
+        for factor in sorted(set(factors.values()))
+        if (parameters := [parameter for parameter in group["params"] if factors[parameter] == factor])
+    ]
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    groups = decay_groups(model, config.weight_decay)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
