@@ -27,4 +27,4 @@ class Card:
         for digest, file in sums.items():
             assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest, file
         others = {file.name for file in folder.iterdir()} - set(sums.values())
-        assert others <= {"metrics.csv", "loss.png"}, others
+        assert others <= {"metrics.csv", "metrics_second.csv", "loss.png"}, others
