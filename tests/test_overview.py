@@ -15,9 +15,9 @@ def three():
 
 
 def test_both_sides_decide_what_the_left_alone_does_not(three):
-    bert, gpt2, *t5 = three
-    assert {reader.likely[0][0] for reader in (bert, *t5)} == {" number"} and gpt2.likely[0][0] != " number"
-    assert all(reader.likely[0][1] > 0.3 for reader in (bert, *t5)) and gpt2.likely[0][1] < 0.1
+    bert, gpt2, t5 = three
+    assert bert.likely[0][0] == t5.likely[0][0] == " True" and min(bert.likely[0][1], t5.likely[0][1]) > 0.25
+    assert " True" not in dict(gpt2.likely)
 
 
 def test_attention_is_that_of_the_texts_that_are_read(three):
@@ -27,7 +27,7 @@ def test_attention_is_that_of_the_texts_that_are_read(three):
             assert len(line.pieces) == len(line.attention) and sum(read) == pytest.approx(1, abs=1e-4)
     [line] = three[1].lines
     assert line.attention[line.predicts + 1 :] == [None] * (len(line.pieces) - line.predicts - 1)
-    assert all([line.predicts for line in t5.lines] == [None, 1] for t5 in three[2:])
+    assert [line.predicts for line in three[2].lines] == [None, 1]
 
 
 def test_the_probabilities_are_the_models(three):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from printed import assert_lines_occur, assert_same_text
 
+from minigpt.chinese import tour
 from minigpt.commands.main import main
 
 ROOT = Path(__file__).parent.parent
@@ -47,9 +48,8 @@ def test_the_page_on_an_attention_of_ones_own():
 
 
 def test_the_readmes_python_runs():
-    elsewhere = ("%pip", 'load_model("t5-small")')  # Colab's cell, which installs the package; a download
-    code = [f"```python\n{block}```" for block, _ in blocks(README) if not any(part in block for part in elsewhere)]
-    assert len(code) == 1
+    code = [f"```python\n{block}```" for block, _ in blocks(README) if "%pip" not in block]  # Colab's cell installs
+    assert len(code) == 2
     run_blocks("\n".join(code))
 
 
@@ -83,6 +83,31 @@ def test_the_chinese_readme_has_the_same_code_and_figures():
     assert sorted(figures_of(chinese)) == sorted(figures_of(README))
     assert "[README.md](README.md)" in chinese[:100] and "[README.zh.md](README.zh.md)" in README[:100]
     assert "notebooks/0" not in chinese and "notebooks/1" not in chinese  # each notebook is the Chinese one
+
+
+def template_of(line: str, templates: list[str]) -> str | None:
+    """The text of the tour's table that this line was made from."""
+    said = line.strip(" ━✓")
+    for template in templates:
+        literal = [re.escape(part) for part in re.split(r"\{[^}]*\}", template.strip())]
+        if re.fullmatch(".*?".join(literal), said):
+            return template
+    return None
+
+
+def test_the_chinese_readme_shows_the_same_lines_of_the_tour_in_chinese():
+    chinese = (ROOT / "README.zh.md").read_text(encoding="utf-8")
+    shown = [re.search(r"```text\n(━━.*?)```", page, re.DOTALL)[1].splitlines() for page in (README, chinese)]
+    english_of = {translation: text for text, translation in tour.TEXTS.items()}
+    n_translated = 0
+    for line, translated in zip(*shown, strict=True):
+        assert re.findall(r"\d+\.\d+|\de-\d+|\d×\d", line) == re.findall(r"\d+\.\d+|\de-\d+|\d×\d", translated)
+        if line != translated:
+            template = template_of(translated, list(english_of))
+            assert template is not None, f"the tour does not say {translated!r}"
+            assert template_of(line, [english_of[template]]), (line, english_of[template])
+            n_translated += 1
+    assert n_translated >= 8
 
 
 def test_the_chinese_cards_have_the_same_blocks_and_figures():

@@ -61,7 +61,9 @@ def test_every_token_is_a_target_once_and_windows_are_full(n_prefix):
                 assert [t for w in windows for t in range(w.first_target, w.end)] == list(range(n_tokens))
                 for first, w in enumerate(windows):
                     assert w.end - w.begin - 1 <= window  # the last token is not read
-                    assert w.end - w.begin - 1 == min(window, n_prefix + w.end - 1)  # and no token that fits is left out
+                    assert w.end - w.begin - 1 == min(
+                        window, n_prefix + w.end - 1
+                    )  # and no token that fits is left out
                     assert first == 0 or w.end - w.first_target <= stride
 
 

@@ -49,8 +49,8 @@ class Scores:
 
     @property
     def _n_predicted(self) -> int:
-        """Tokens that have a token before them: without a prefix, all but the first."""
-        return len(self.nll) - (self.windows[0].begin >= 0)
+        """Tokens that have a token before them: all but the first, which has one only after a prefix."""
+        return len(self.nll) - int(np.isnan(self.nll[0]))
 
     @property
     def total(self) -> float:

@@ -32,8 +32,8 @@ def score(
     they are scored, and never all at once. Losses of half-precision models are computed in float32; the result is
     float64.
     Raises ValueError, before any work, for a model that is no language model (Bert) or reads its texts with an encoder
-    (T5), as `sliding_windows` and `windows_after_prefix` do, for an id out of range, a window beyond the context, or a batch_size below 1;
-    FloatingPointError for a loss that is not finite: it is not left out of the average.
+    (T5), as `sliding_windows` and `windows_after_prefix` do, for an id out of range, a window beyond the context, or a
+    batch_size below 1; FloatingPointError for a loss that is not finite: it is not left out of the average.
     """
     check_language_model(model, "score a text token by token")
     if model.has_encoder:
