@@ -1008,8 +1008,8 @@ MUTANTS = [
     Mutant(
         "scores of the wrong positions",
         "perplexity.scoring",
-        "[:, -n_targets - 1 : -1]",
-        "[:, -n_targets:]",
+        "[:, before : before + n_targets]",
+        "[:, before + 1 : before + 1 + n_targets]",
         "position t taken for the prediction of token t",
     ),
     Mutant(
@@ -1247,11 +1247,11 @@ MUTANTS = [
     ),
     # --- tokenizer/bpe.py
     Mutant(
-        "merges from left to right",
+        "merges from right to left",
         "tokenizer.merging",
-        "rank = heapq.heappop(ranks)",
-        "rank = ranks.pop()",
-        "the first pair that can be merged instead of the best-ranked one",
+        "waiting = sorted(places.pop(rank), reverse=True)",
+        "waiting = sorted(places.pop(rank))",
+        "of equal pairs the rightmost is merged first: aaa becomes a aa",
     ),
     Mutant(
         "a neighbour forgotten after a merge",
@@ -2089,8 +2089,8 @@ MUTANTS = [
     Mutant(
         "by default scaled where the head is its own",
         "models.t5",
-        '("scale_decoder_outputs", self.tie_word_embeddings),',
-        '("scale_decoder_outputs", not self.tie_word_embeddings),',
+        "object.__setattr__(self, name, getattr(self, other))",
+        'object.__setattr__(self, name, not getattr(self, other) if name[0] == "s" else getattr(self, other))',
         "config.json of before transformers 5 has one field for both (candle #903)",
     ),
     Mutant(
