@@ -719,7 +719,7 @@ def _():
 
     torch.optim.AdamW.step = noted
     try:
-        config = train.TrainConfig(steps=1, batch_size=1, context=8, warmup_steps=0, learning_rate=1e-3)
+        config = train.TrainConfig(steps=1, batch_size=1, context=8, warmup_steps=0, final_learning_rate=1e-3)
         text = np.arange(40) % 8 + 1
         train.train(model, text, text, config, objective=objectives.Spans((9, 10, 11), end_id=1, start_id=0))
     finally:

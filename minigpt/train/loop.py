@@ -191,9 +191,10 @@ class Run:
         changed = [name for name, value in run["config"].items() if before[name] != value]
         if changed:
             was = ", ".join(f"{name}={before[name]!r}" for name in changed)
+            longer = ". To train its model longer, begin a run with that model in another folder"
             raise ValueError(
-                f"the run in {self.snapshots} was made with {was}: resume it with the same config. To train its model "
-                "longer, begin a run with that model in another folder"
+                f"the run in {self.snapshots} was made with {was}: resume it with the same config"
+                f"{longer if changed == ['steps'] else ''}"
             )
 
 
