@@ -178,7 +178,10 @@ BAD = [
     ),
     (["train", "--text", "{tmp}/nothing.txt", "--out", "{tmp}/x"], "nothing.txt: No such file"),
     (["train", "--resume", "--out", "{tmp}/x"], "holds no run to resume"),
-    (["train", "--resume", "--steps", "3", "--out", "{tmp}/x"], "begin a new run with it: python -m minigpt train --init"),
+    (
+        ["train", "--resume", "--steps", "3", "--out", "{tmp}/x"],
+        "begin a new run with it: python -m minigpt train --init",
+    ),
     (["train", "--text", "{tmp}/fine.txt", "--init", "gpt17", "--out", "{tmp}/x"], "no model 'gpt17'"),
     (["train", "--text", "{tmp}/fine.txt", "--out", "{tmp}/fine.txt/x"], "fine.txt"),
     (["download", "gpt17"], "could not download gpt17"),

@@ -283,7 +283,10 @@ class OneOfTwo(Group):
     "change, words",
     [
         (dict(config=TrainConfig(**vars(QUICK) | {"learning_rate": 1e-3})), "made with learning_rate=0.002"),
-        (dict(config=TrainConfig(**vars(QUICK) | {"steps": 99})), "same config. To train its model longer, begin a run"),
+        (
+            dict(config=TrainConfig(**vars(QUICK) | {"steps": 99})),
+            "same config. To train its model longer, begin a run",
+        ),
         (dict(tokens=text(2999)), "another text"),
         (dict(directory="nowhere"), "no snapshot to resume"),
         (dict(group=OneOfTwo(0, 2)), "made by 1 processes and cannot go on with 2"),
