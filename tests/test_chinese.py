@@ -85,7 +85,8 @@ def what_help_says() -> set[str]:
 
 def what_pictures_say() -> set[str]:
     files = [f"plots/{file.name}" for file in (ROOT / "minigpt" / "plots").glob("*.py")]
-    return {call.args[0].value for file in [*files, "lecture/overview.py"] for call in calls(file, "words")}
+    words = {call.args[0].value for file in [*files, "lecture/overview.py"] for call in calls(file, "words")}
+    return words | said_in("plots/style.py")
 
 
 SAYS = {"tour": what_the_tour_says, "exercises": what_the_exercises_say, "commands": what_help_says}

@@ -1,10 +1,12 @@
 """Chinese in pictures: with a font that has the characters if there is one, else numbers and one warning."""
 
+import io
 import warnings
 from types import SimpleNamespace
 
 import matplotlib
 import pytest
+from matplotlib.figure import Figure
 
 from minigpt.plots import style, token_label
 
@@ -44,6 +46,21 @@ def test_without_a_font_it_says_once_what_to_install(monkeypatch):
         assert token_label("床") == "\\u5e8a"
         style._say_what_to_install.cache_clear()
         assert token_label("\u200b") == "\\u200b"  # that is not Chinese
+
+
+def test_a_reader_of_chinese_is_told_at_once_and_no_glyph_is_named(monkeypatch):
+    """Words in the notebook's own code become boxes: one sentence says why, and matplotlib names no character."""
+    monkeypatch.setattr(style, "fontManager", SimpleNamespace(ttflist=[SimpleNamespace(name="DejaVu Sans")]))
+    monkeypatch.setenv("MINIGPT_LANG", "zh")
+    style._say_what_to_install.cache_clear()
+    figure = Figure()
+    figure.text(0, 0, "困惑度")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        style.use_chinese_font()
+        style.use_chinese_font()
+        figure.savefig(io.BytesIO())
+    assert [str(one.message)[:23] for one in said] == ["matplotlib 没有找到中文字体，所以图"]
 
 
 @pytest.mark.parametrize(

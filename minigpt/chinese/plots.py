@@ -1,6 +1,10 @@
 """The words in pictures."""
 
 TEXTS = {
+    "matplotlib finds no font with Chinese characters, so pictures show numbers or empty boxes instead: install one, "
+    "such as Noto Sans CJK (Debian, Ubuntu, Colab: apt install fonts-noto-cjk), and start Python again": "matplotlib "
+    "没有找到中文字体，所以图中的汉字显示为编号或空方框：请安装一种，例如 Noto Sans CJK"
+    "（Debian、Ubuntu、Colab：apt install fonts-noto-cjk），然后重新启动 Python",
     "head {head}": "第 {head} 头",
     "attention weight": "注意力权重",
     "key (looked at)": "key（被看）",

@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
-from .._language import columns, said
+from .._language import columns, in_chinese, said
 from ..chinese.plots import TEXTS
 
 BLUE, ORANGE, GREEN, RED, GREY = "#3b6fb6", "#e07b39", "#4c9a5f", "#c0504d", "#8a8f98"
@@ -22,13 +22,17 @@ WIDEST_LABEL = 12  # columns; a Chinese character takes two
 
 
 def use_chinese_font() -> str | None:
-    """Let matplotlib take Chinese characters from a font that has them, and all others as before. Return its name,
-    or None where there is no such font."""
+    """Let matplotlib take Chinese characters from a font that has them, and all others as before. Return its name.
+
+    Where there is no such font, None is returned; a reader of Chinese is told at once what to install.
+    """
     installed = {font.name for font in fontManager.ttflist}
     found = next((name for name in CHINESE_FONTS if name in installed), None)
     family = matplotlib.rcParams["font.family"]
     if found and found not in family:
         matplotlib.rcParams["font.family"] = [*family, found]
+    if not found and in_chinese():
+        _say_what_to_install()
     return found
 
 
@@ -67,11 +71,13 @@ def _fonts(family: tuple[str, ...]) -> list:
 
 @cache
 def _say_what_to_install() -> None:
-    warnings.warn(
-        "matplotlib finds no font with Chinese characters, so pictures show numbers instead: install one, such as Noto "
-        "Sans CJK (Debian, Ubuntu: apt install fonts-noto-cjk), and start Python again",
-        stacklevel=5,
+    text = said(
+        TEXTS,
+        "matplotlib finds no font with Chinese characters, so pictures show numbers or empty boxes instead: install "
+        "one, such as Noto Sans CJK (Debian, Ubuntu, Colab: apt install fonts-noto-cjk), and start Python again",
     )
+    warnings.warn(text, stacklevel=5)
+    warnings.filterwarnings("ignore", message=r"Glyph \d+ \(.*\) missing from font")  # this is said once, not for each
 
 
 def from_white_to(colour: str):
