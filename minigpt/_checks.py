@@ -119,3 +119,37 @@ def check_ids(what: str, ids, limit: int, limit_name: str) -> None:
         raise ValueError(
             f"{what} {wrong} at row {row}, column {column} is outside 0..{limit - 1} ({limit_name}={limit})"
         )
+
+
+def check_attention(q, k, v, mask, bias, scale, causal: bool) -> None:
+    """Raise ValueError for arguments of an attention function that do not fit: a kernel would fail on them, or
+    broadcast them and say nothing. v may be None. For shapes see `minigpt.attention`."""
+    fits = k.shape[:-2] == q.shape[:-2] or _is_grouped(q, k)
+    if not (fits and k.shape[-1] == q.shape[-1]) or (v is not None and v.shape[:-1] != k.shape[:-1]):
+        shapes = [f"{name} {tuple(t.shape)}" for name, t in [("q", q), ("k", k), ("v", v)] if t is not None]
+        wanted = "q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv), or a number of key heads that divides H"
+        raise ValueError(f"expected {wanted}, got {', '.join(shapes)}")
+    for name, tensor in [("k", k), ("v", v), ("mask", mask), ("bias", bias)]:
+        if tensor is not None and tensor.device != q.device:
+            raise ValueError(f"{name} is on {tensor.device}, q on {q.device}")
+    scores = (*q.shape[:-1], k.size(-2))
+    for name, tensor in [("mask", mask), ("bias", bias)]:
+        if tensor is None:
+            continue
+        try:
+            tensor.expand(scores)
+        except RuntimeError:
+            raise ValueError(f"{name} {tuple(tensor.shape)} does not broadcast to the scores, {scores}") from None
+    if mask is not None and not _is_bool(mask):
+        raise ValueError(f"mask must be a bool tensor (True = may look), got {mask.dtype}")
+    if bias is not None and not bias.is_floating_point():
+        raise ValueError(f"bias is added to the scores: it must be floating point, got {bias.dtype}")
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive, got {scale}")
+    if causal and not 1 <= q.size(-2) <= k.size(-2):
+        raise ValueError(f"causal_mask needs 1 <= n_query <= n_key, got n_query={q.size(-2)}, n_key={k.size(-2)}")
+
+
+def _is_grouped(q, k) -> bool:
+    batch_fits = q.dim() == k.dim() >= 3 and q.shape[:-3] == k.shape[:-3]
+    return batch_fits and 0 < k.size(-3) < q.size(-3) and q.size(-3) % k.size(-3) == 0

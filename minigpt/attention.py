@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ._checks import integer, number
+from ._checks import check_attention, integer, number
+from .tiled_attention import tiled_attention
 
 
 def formula(q, k, v, mask):
@@ -87,7 +88,7 @@ def attention_weights(q, k, mask=None, causal=False, bias=None, scale=None) -> t
     ValueError for shapes or devices that do not fit, a mask that is not bool, a scale that is not positive and, with
     causal=True, more queries than keys.
     """
-    _check(q, k, None, mask, bias, scale)
+    check_attention(q, k, None, mask, bias, scale, causal)
     scale = 1 / math.sqrt(q.size(-1)) if scale is None else scale
     scores = _product_of_heads(q * scale, k.transpose(-2, -1))  # (B, H, Tq, Tk)
     if bias is not None:
@@ -107,7 +108,7 @@ def explicit_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, 
 
     dropout is the probability with which a weight is zeroed (0.0 outside training). Returns (B, H, Tq, Dv).
     """
-    _check(q, k, v, mask, bias, scale)
+    check_attention(q, k, v, mask, bias, scale, causal)
     weights = attention_weights(q, k, mask, causal, bias, scale)
     if dropout > 0:
         weights = F.dropout(weights, dropout)
@@ -121,7 +122,7 @@ def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
     0 ... i, which is right for n_query = n_key only. But it is the only causal form that FlashAttention takes, so it is
     used where it is right; any other causal call gets the boolean mask.
     """
-    _check(q, k, v, mask, bias, scale)
+    check_attention(q, k, v, mask, bias, scale, causal)
     n_query, n_key = q.size(-2), k.size(-2)
     is_causal = True if causal and mask is None and bias is None and 1 < n_query == n_key else False  # noqa: SIM210
     allowed = None if is_causal else _allowed(mask, causal, n_query, n_key, q.device)
@@ -159,8 +160,6 @@ def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
     If the smallest number were filled in for one and *added* for the other, the sum would overflow to -inf where both
     forbid a key. A row of only -inf is nan. A row of only the smallest number looks at all keys, later ones included.
     """
-    if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be a bool tensor (True = may look), got {mask.dtype}")
     if causal and n_query == 1:  # the newest position may look at every key
         causal = False
     if not causal:
@@ -169,38 +168,9 @@ def _allowed(mask, causal: bool, n_query: int, n_key: int, device):
     return triangle if mask is None else mask & triangle
 
 
-def _check(q, k, v, mask, bias, scale) -> None:
-    """Raise ValueError for what does not fit: a kernel would fail on it, or broadcast it and say nothing."""
-    fits = k.shape[:-2] == q.shape[:-2] or _is_grouped(q, k)
-    if not (fits and k.shape[-1] == q.shape[-1]) or (v is not None and v.shape[:-1] != k.shape[:-1]):
-        shapes = [f"{name} {tuple(t.shape)}" for name, t in [("q", q), ("k", k), ("v", v)] if t is not None]
-        wanted = "q (B, H, Tq, D), k (B, H, Tk, D), v (B, H, Tk, Dv), or a number of key heads that divides H"
-        raise ValueError(f"expected {wanted}, got {', '.join(shapes)}")
-    for name, tensor in [("k", k), ("v", v), ("mask", mask), ("bias", bias)]:
-        if tensor is not None and tensor.device != q.device:
-            raise ValueError(f"{name} is on {tensor.device}, q on {q.device}")
-    scores = (*q.shape[:-1], k.size(-2))
-    for name, tensor in [("mask", mask), ("bias", bias)]:
-        if tensor is None:
-            continue
-        try:
-            tensor.expand(scores)
-        except RuntimeError:
-            raise ValueError(f"{name} {tuple(tensor.shape)} does not broadcast to the scores, {scores}") from None
-    if bias is not None and not bias.is_floating_point():
-        raise ValueError(f"bias is added to the scores: it must be floating point, got {bias.dtype}")
-    if scale is not None and not 0 < scale < math.inf:
-        raise ValueError(f"scale must be positive, got {scale}")
-
-
-def _is_grouped(q, k) -> bool:
-    batch_fits = q.dim() == k.dim() >= 3 and q.shape[:-3] == k.shape[:-3]
-    return batch_fits and 0 < k.size(-3) < q.size(-3) and q.size(-3) % k.size(-3) == 0
-
-
 # --- many heads ------------------------------------------------------------------------------------------------------
 
-ATTENTION_FUNCTIONS = {"explicit": explicit_attention, "sdpa": sdpa_attention}
+ATTENTION_FUNCTIONS = {"explicit": explicit_attention, "sdpa": sdpa_attention, "tiled": tiled_attention}
 
 
 def attention_function(attention: str | Callable) -> Callable:

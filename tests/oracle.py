@@ -25,7 +25,7 @@ transformers.utils.logging.disable_progress_bar()
 
 DTYPES = [torch.float64, torch.float32]
 HALF = [torch.bfloat16, torch.float16]
-ATTENTION = ["explicit", "sdpa"]
+ATTENTION = ["explicit", "sdpa", "tiled"]
 
 # Bars: the largest difference that a test accepts as rounding, (float64, float32): several times the worst ever seen.
 # Logits, hidden states and outputs are measured relative to the largest, gradients relative to the largest gradient

@@ -242,6 +242,49 @@ def _():
         assert (out[:, :, :2] == 0).all() and q.grad.isfinite().all()
 
 
+@check("tiles", "tiled_attention", "test_tiled_attention.py::test_outputs_and_gradients_are_those_of_the_formula")
+def _():
+    tiled = importlib.import_module("minigpt.tiled_attention")
+    generator = torch.Generator().manual_seed(2)
+    q, k, v = (torch.randn(2, n, t, 4, generator=generator, dtype=torch.float64) for n, t in ((4, 7), (2, 9), (2, 9)))
+    mask = torch.rand(2, 1, 7, 9, generator=generator) < 0.7
+    mask[..., 0] = True
+    bias = torch.randn(4, 7, 9, generator=generator, dtype=torch.float64)
+    triangle = torch.ones(9, 9).tril().bool()[2:]
+    direction = torch.randn(2, 4, 7, 4, generator=generator, dtype=torch.float64)
+    kept = torch.ones(2, 4, 7, 9, dtype=torch.float64)
+
+    def formula(q, k, v, bias, allowed):
+        k, v = (x.repeat_interleave(2, dim=1) for x in (k, v))
+        scores = (q @ k.transpose(-2, -1) * 0.5 + bias).masked_fill(~allowed, -torch.inf)
+        return (scores.softmax(dim=-1) * kept) @ v
+
+    def gradients(attend, *leaves):
+        leaves = [x.clone().requires_grad_() for x in leaves]
+        output = attend(*leaves)
+        return output.detach(), *torch.autograd.grad((output * direction).sum(), leaves)
+
+    for factor, dropout in ((1, 0.0), (300, 0.0), (1, 0.4)):
+        if dropout:  # the weights that it keeps, asked of itself
+            torch.manual_seed(1)
+            tiles = tiled.Tiles(q, k, None, True, 0.5, dropout, int(torch.randint(2**62, ())), 4)
+            for queries in tiles.of_queries():
+                for keys in tiles.of_keys(queries):
+                    kept[..., queries, keys] = tiles.kept(kept[..., queries, keys], queries, keys)
+        for m, allowed in ((None, triangle), (mask, triangle & mask)):
+
+            def attend(q, k, v, bias, m=m, dropout=dropout):
+                torch.manual_seed(1)
+                arguments = dict(mask=m, causal=True, bias=bias, dropout=dropout, tile_size=4)
+                return tiled.tiled_attention(q, k, v, **arguments)
+
+            expected = gradients(lambda *leaves, a=allowed: formula(*leaves, a), factor * q, k, v, bias)
+            for mine, right in zip(gradients(attend, factor * q, k, v, bias), expected, strict=True):
+                close(mine, right)
+    mask[0, :, 3] = False
+    assert (tiled.tiled_attention(q, k, v, mask=mask, tile_size=2)[0, :, 3] == 0).all()
+
+
 @check("cross attention", "attention", "test_layers.py::test_outputs_and_gradients_equal")
 def _():
     attention = importlib.import_module("minigpt.attention")

@@ -345,7 +345,7 @@ def test_a_function_or_the_name_of_one():
     assert attention_function("sdpa") is sdpa_attention and attention_function(own_attention) is own_attention
     assert is_ours(sdpa_attention) and not is_ours(own_attention)
     for bad in ("flash", None, 3, ["sdpa"]):
-        with pytest.raises(ValueError, match="attention must be one of explicit, sdpa"):
+        with pytest.raises(ValueError, match="attention must be one of explicit, sdpa, tiled; got"):
             attention_function(bad)
 
 

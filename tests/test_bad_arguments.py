@@ -366,7 +366,7 @@ CASES = {
         (of("gpt2", n_head=5), "n_embd=768, n_head=5"),
         (of("gpt2", n_heads=5), "n_heads", TypeError),
     ],
-    GPT2: [(of(GPT2Config(**SHAPE), attention=bad), f"explicit, sdpa; got {bad}") for bad in (None, 3)],
+    GPT2: [(of(GPT2Config(**SHAPE), attention=bad), f"explicit, sdpa, tiled; got {bad}") for bad in (None, 3)],
     GPT2.hidden: [
         (read(tokens=[[1, 2]]), "tokens must be a tensor on cpu.*got list"),
         (read(tokens=np.array([[1, 2]])), "tokens must be a tensor on cpu.*got"),
@@ -717,7 +717,7 @@ CASES = {
         *[(of(bad), f"there is no folder {bad}", CheckpointError) for bad in ("./none", "model/none", Path("none"))],
     ],
     load_model: [
-        (of("model", attention="flash"), "attention must be one of explicit, sdpa; got 'flash'"),
+        (of("model", attention="flash"), "attention must be one of explicit, sdpa, tiled; got 'flash'"),
         (of("model", dtype=torch.int64), "dtype must be a floating point dtype.*torch.int64"),
     ],
     load_tokenizer: [

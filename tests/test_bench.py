@@ -117,7 +117,7 @@ def test_the_command(arguments, monkeypatch, capsys, tmp_path):
     assert code == 0 and picture.stat().st_size > 10_000
     assert found["machine"]["torch"] == torch.__version__ and found["quick"] is True
     if "--growth" in arguments:
-        assert len(found["growth"]) == 2 * (4 + 4 + 2)
+        assert len(found["growth"]) == 3 * (4 + 4 + 2)
     else:
         assert [work["work"] for work in found["works"]] == ["forward 1×32", "loading, and one token"]
         assert {"limits", "memory", "importing"} <= found.keys()

@@ -5,7 +5,16 @@ from functools import cached_property
 import pytest
 import torch
 import torch.nn.functional as F
-from equivalence import EACH_ATTENTION, EACH_DTYPE, Case, Errors, adamw_steps, each_case, short
+from equivalence import (
+    EACH_ATTENTION,
+    EACH_DTYPE,
+    EACH_WITH_TORCHS_DROPOUT,
+    Case,
+    Errors,
+    adamw_steps,
+    each_case,
+    short,
+)
 from oracle import HALF, hugging_face, padded_batch, random_bert_config, relative, twin
 from reference_bert import bert
 
@@ -134,7 +143,7 @@ def test_a_third_implementation_agrees_with_both(case):
         case.check("numpy against Hugging Face: logits", relative(theirs, both), f" in row {row}")
 
 
-@EACH_ATTENTION
+@EACH_WITH_TORCHS_DROPOUT
 @EACH_DTYPE
 @pytest.mark.parametrize("seed", range(5))
 def test_dropout_with_the_same_seed(seed, dtype, attention):

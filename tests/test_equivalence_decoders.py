@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from equivalence import (
     EACH_ATTENTION,
     EACH_DTYPE,
+    EACH_WITH_TORCHS_DROPOUT,
     Case,
     Errors,
     adamw_steps,
@@ -179,7 +180,7 @@ def test_a_third_implementation_agrees_with_both(case):
 DROPOUT = {"gpt2": dict(resid_pdrop=0.1, embd_pdrop=0.2, attn_pdrop=0.3), "llama": dict(attention_dropout=0.3)}
 
 
-@EACH_ATTENTION
+@EACH_WITH_TORCHS_DROPOUT
 @EACH_DTYPE
 @EACH_FAMILY
 @pytest.mark.parametrize("seed", range(5))

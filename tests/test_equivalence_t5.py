@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from equivalence import (
     EACH_ATTENTION,
     EACH_DTYPE,
+    EACH_WITH_TORCHS_DROPOUT,
     Case,
     Errors,
     adamw_steps,
@@ -160,7 +161,7 @@ def test_a_third_implementation_agrees_with_both(case):
         case.check("numpy against Hugging Face: logits", relative(theirs, reference), f" in row {row}")
 
 
-@EACH_ATTENTION
+@EACH_WITH_TORCHS_DROPOUT
 @EACH_DTYPE
 @pytest.mark.parametrize("seed", range(5))
 def test_dropout_with_the_same_seed(seed, dtype, attention):

@@ -157,7 +157,7 @@ def test_any_function_with_the_signature_of_explicit_attention(family):
         assert calls == [(False, False, True, 1.0)] * c.num_layers + decoder
     else:
         assert calls == [(False, family == "llama", False, None)] * len(model.blocks)
-    with pytest.raises(ValueError, match="attention must be one of explicit, sdpa; got 'flash'"):
+    with pytest.raises(ValueError, match="attention must be one of explicit, sdpa, tiled; got 'flash'"):
         type(ours)(ours.config, attention="flash")
 
 

@@ -178,7 +178,7 @@ def test_config_refuses(changes, words):
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="gpt2-medium"):
         GPT2Config.preset("gpt5")
-    with pytest.raises(ValueError, match="explicit, sdpa; got 'flash'"):
+    with pytest.raises(ValueError, match="explicit, sdpa, tiled; got 'flash'"):
         GPT2(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=5), attention="flash")
 
 

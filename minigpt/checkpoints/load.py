@@ -19,8 +19,8 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
     """A model in eval mode from "tiny", a Hugging Face folder, or a hub name such as "gpt2". Its class follows
     config.json.
 
-    device None = the CPU; dtype None = float32, whatever is on disk; attention None = "explicit", or "sdpa", or any
-    function with the signature of `explicit_attention`.
+    device None = the CPU; dtype None = float32, whatever is on disk; attention None = "explicit", or "sdpa", "tiled",
+    or any function with the signature of `explicit_attention`.
     Raises CheckpointError, before a model exists, for anything that would give a wrong model; ValueError for a dtype
     that is not floating point.
     """

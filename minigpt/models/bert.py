@@ -68,7 +68,7 @@ class TokenHead(nn.Module):
 
 
 class Bert(TokenModel, nn.Module):
-    """BERT. `attention` is "explicit", "sdpa", or any function with the signature of `explicit_attention`.
+    """BERT. `attention` is "explicit", "sdpa", "tiled", or any function with the signature of `explicit_attention`.
 
     head, pooler and sentence_head are None where the config leaves them out: published files hold some of them only.
     """

@@ -44,8 +44,8 @@ class Block(nn.Module):
 
 
 class GPT2(DecoderOnly, nn.Module):
-    """GPT-2. `attention` is "explicit" (the formula, to read), "sdpa" (PyTorch's fused kernels, the same answers), or
-    any function with the signature of `explicit_attention`."""
+    """GPT-2. `attention` is "explicit" (the formula, to read), "sdpa" (PyTorch's fused kernels), "tiled" (the formula
+    by tiles), or any function with the signature of `explicit_attention`. The three give the same answers."""
 
     def __init__(self, config: GPT2Config, attention: str | Callable = "explicit"):
         super().__init__()

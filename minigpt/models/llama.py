@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class Llama(DecoderOnly, nn.Module):
-    """Llama. `attention` is "explicit", "sdpa", or any function with the signature of `explicit_attention`."""
+    """Llama. `attention` is "explicit", "sdpa", "tiled", or any function with the signature of `explicit_attention`."""
 
     def __init__(self, config: LlamaConfig, attention: str | Callable = "explicit"):
         super().__init__()

@@ -97,7 +97,7 @@ class Stack(nn.Module):
 
 
 class T5(TokenModel, nn.Module):
-    """T5. `attention` is "explicit", "sdpa", or any function with the signature of `explicit_attention`.
+    """T5. `attention` is "explicit", "sdpa", "tiled", or any function with the signature of `explicit_attention`.
 
     float16 is refused: it ends at 65 504, and hidden states of published models reach 100 000 and more.
     """
