@@ -1,9 +1,11 @@
 """A run that was stopped and resumed ends with the bits of one that was not; two processes make the run of one."""
 
 import errno
+import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from command_line import run as command
+from safetensors.torch import load_file
 from two_processes import CONFIG, run, small_model, text
 
 from minigpt import GPT2, GPT2Config, load_model
@@ -234,6 +237,40 @@ def test_another_machine_gets_the_files_of_rank_0(of_two_processes):
 
 def test_another_machine_keeps_no_snapshots(of_two_processes):
     assert not list((of_two_processes / "elsewhere").rglob("state.pt"))  # rank 0 sent its own
+
+
+def test_two_machines_train_and_resume(tmp_path, full):
+    """Two agents of torchrun on the loopback, each in a folder of its own. The text is on the first one alone. The run
+    is set back to its first snapshot, the second machine loses all files, and the run ends with the same bits."""
+    if not full:
+        pytest.skip("two agents of torchrun take half a minute: python -m pytest --full")
+    machines = [tmp_path / "first", tmp_path / "second"]
+    for machine in machines:
+        machine.mkdir()
+    (machines[0] / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 200)
+
+    def train(*arguments):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = str(server.getsockname()[1])
+        agents = []
+        for rank, machine in enumerate(machines):
+            command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node-rank", str(rank)]
+            command += ["--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port]
+            command += ["-m", "minigpt", "train", "--out", "run", *arguments]
+            environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+            agents.append(subprocess.Popen(command, cwd=machine, env=environment, stderr=subprocess.PIPE))
+        errors = [agent.communicate(timeout=200)[1].decode() for agent in agents]
+        assert [agent.returncode for agent in agents] == [0, 0], errors
+
+    train("--text", "text.txt", "--steps", "8", "--set", "evaluate_every=4")
+    file = machines[0] / "run" / "model.safetensors"
+    weights = load_file(file)
+    shutil.rmtree(machines[0] / "run" / "snapshots" / "step-8")
+    file.unlink()
+    shutil.rmtree(machines[1] / "run")
+    train("--resume")
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in load_file(file).items())
+    assert not (machines[1] / "run" / "snapshots").exists()
 
 
 def test_a_process_alone_sends_nothing(tmp_path):

@@ -95,7 +95,9 @@ to begin with:
     "texts in UTF-8, in any language (default: the recipe's, mostly the documentation installed here)": (
         "UTF-8 文本，什么语言都行（默认用配方自己的文本，多为这台机器上装好的文档）"
     ),
-    "size of the model and length of the training (default tiny)": "配方：模型的大小和训练的长短（默认 tiny）",
+    "size of the model and length of the training (default: what fits your text, else tiny)": (
+        "配方：模型的大小和训练的长短（默认：适合你的文本的；没有文本时用 tiny）"
+    ),
     "family (default gpt2); its recipe is RECIPE-MODEL": "模型家族（默认 gpt2）；它的配方是 RECIPE-MODEL",
     "train this model further, with its tokenizer": "接着训练这个模型，沿用它的分词器",
     "go on with the run in FOLDER, from its newest snapshot": "继续 FOLDER 里的训练，从最新的快照开始",

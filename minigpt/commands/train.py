@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from .._checks import choice, integer
-from .._files import read_json, write_whole
+from .._files import read_json, read_text, write_whole
 from .._language import said
 from ..checkpoints import load_model, load_tokenizer, save_model
 from ..chinese.commands import TEXTS
@@ -31,6 +31,7 @@ from .train_settings import (
     check_folder,
     check_init,
     check_sizes,
+    chosen,
     config_class_of,
     end_of_text_id,
     longest_row,
@@ -54,7 +55,9 @@ def add(parser) -> None:
         help="texts in UTF-8, in any language (default: the recipe's, mostly the documentation installed here)",
     )
     parser.add_argument(
-        "--recipe", choices=list(RECIPES), help="size of the model and length of the training (default tiny)"
+        "--recipe",
+        choices=list(RECIPES),
+        help="size of the model and length of the training (default: what fits your text, else tiny)",
     )
     parser.add_argument("--model", choices=list(MODELS), help="family (default gpt2); its recipe is RECIPE-MODEL")
     parser.add_argument("--init", type=not_empty, metavar="SOURCE", help="train this model further, with its tokenizer")
@@ -124,10 +127,13 @@ def check_resumable(options, directory: Path) -> None:
 
 def prepare(options, directory: Path) -> None:
     """Everything that can be wrong is found here; then the token files, the tokenizer and RUN_FILE are written."""
-    recipe = recipe_of(options)
+    own_texts = [read_text(file) for file in options.text or []]
+    recipe = recipe_of(options, own_texts)
     config, size, end_of_text = settings_of(options, recipe)
     check_folder(directory)
-    training, held_out = texts_of(options, recipe)
+    if own_texts and not (options.recipe or options.init):
+        print(chosen(recipe, config, sum(len(text.encode()) for text in own_texts)))
+    training, held_out = texts_of(own_texts, recipe)
     n_characters = sum(map(len, [*training, *held_out]))
     if not (training and held_out):
         check_sizes([], [], config, options, n_characters)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from .._checks import integer
-from .._files import read_text
 from ..checkpoints import find_checkpoint
 from ..checkpoints.configs import model_type, read_config
 from ..checkpoints.files import CONFIG_FILE, WEIGHTS_LAYOUTS
@@ -19,13 +18,17 @@ from ..data import hold_out_tails
 from ..models import MODELS
 from ..tokenizer import END_OF_TEXT, Tokenizer
 from ..train import RECIPES, TrainConfig
+from ..train.recipe_for_texts import recipe_for_texts
 from ..train.recipes import SPECIAL_TOKENS, Recipe
 
 RUN_FILE = "run.json"  # what --resume needs to know
 
 
-def recipe_of(options) -> Recipe:
-    """The recipe that --recipe and --model, or --init, ask for. Raises ValueError where there is none."""
+def recipe_of(options, own_texts: list[str]) -> Recipe:
+    """The recipe that --recipe and --model, or --init, ask for; without any, the one that fits the user's own texts.
+    Raises ValueError where there is none."""
+    if own_texts and not (options.recipe or options.init):
+        return recipe_for_texts(own_texts, options.model or "gpt2")
     name, model = options.recipe or "tiny", options.model
     if options.init:
         kind = model_type(read_config(find_checkpoint(options.init) / CONFIG_FILE))
@@ -123,10 +126,23 @@ def check_folder(directory: Path) -> None:
         raise ValueError(f"--out {directory} cannot be written: {existing} is not a folder that can be written to")
 
 
-def texts_of(options, recipe) -> tuple[list[str], list[str]]:
-    """(training, held-out) texts: of the files, or of the recipe's own corpus."""
-    if options.text:
-        return hold_out_tails([read_text(file) for file in options.text])
+def chosen(recipe: Recipe, config: TrainConfig, n_bytes: int) -> str:
+    """What was chosen for the user's own texts, in a sentence."""
+    tokens = (
+        f"a token for each of the {recipe.tokens_within}"
+        if recipe.tokens_within == "characters"
+        else (f"a vocabulary of up to {recipe.vocab_size}")
+    )
+    return (
+        f"chosen for {n_bytes:,} bytes of text: {tokens}, rows of {config.context} tokens, {config.steps:,} steps; "
+        "--recipe or --set NAME=VALUE change it"
+    )
+
+
+def texts_of(own_texts: list[str], recipe: Recipe) -> tuple[list[str], list[str]]:
+    """(training, held-out) texts: of the user's own, or of the recipe's corpus."""
+    if own_texts:
+        return hold_out_tails(own_texts)
     return tuple([document.text for document in part[:: recipe.one_document_in]] for part in recipe.corpus())
 
 
