@@ -1,5 +1,6 @@
 """Where a token is: the number of its place in its text (with pads around it, or with documents packed into one row),
-and the two ways to use it inside attention: Llama rotates queries and keys, T5 adds a bias to the scores."""
+and three ways to use it inside attention: Llama rotates queries and keys, T5 adds a learned bias to the scores, ALiBi
+adds a fixed one."""
 
 import math
 from collections.abc import Callable
@@ -155,3 +156,30 @@ def relative_bias(
     distance = key_positions[None, :] - query_positions[:, None]
     buckets = relative_buckets(distance, len(table), max_distance, bidirectional=not causal)
     return F.embedding(buckets, table).permute(2, 0, 1)[None]
+
+
+# --- a penalty for distance: ALiBi -----------------------------------------------------------------------------------
+
+
+def alibi_slopes(n_head: int) -> torch.Tensor:
+    """(H,) float32: how much each head loses per token of distance, 2^(-8/H), 2^(-16/H), ..., 2^-8.
+
+    ALiBi (Press et al. 2022, "Train Short, Test Long", section 3). Where H is no power of two, as in the authors' code:
+    the slopes of the next lower power n, then every second one of 2n. Raises ValueError for n_head below 1.
+    """
+    n_head = integer("n_head", n_head, 1)
+    lower = 2 ** (n_head.bit_length() - 1)
+    slopes = [2 ** (-8 * (head + 1) / lower) for head in range(lower)]
+    between = [2 ** (-8 * (head + 1) / (2 * lower)) for head in range(0, 2 * lower, 2)]
+    return torch.tensor((slopes + between)[:n_head])
+
+
+def alibi_bias(n_head: int, query_positions: torch.Tensor, key_positions: torch.Tensor) -> torch.Tensor:
+    """What is added to the scores of queries (Tq,) and keys (Tk,): (1, H, Tq, Tk) float32, -slope · distance.
+
+    A key at a distance of d tokens loses slope · d. There are no position embeddings then, and nothing is learned.
+    Raises ValueError for n_head below 1.
+    """
+    distance = (query_positions[:, None] - key_positions[None, :]).abs()
+    slopes = alibi_slopes(n_head).to(distance.device)
+    return -(slopes[:, None, None] * distance)[None]

@@ -65,9 +65,9 @@ class Tiles:
         """(B, H, tile, tile): q and k are this tile's; -inf where a query may not look."""
         scores = q * self.scale @ k.transpose(-2, -1)
         if bias is not None:
-            scores = scores + cut_out(bias, queries, keys)
+            scores = scores + _cut_out(bias, queries, keys)
         if self.mask is not None:
-            scores = scores.masked_fill(~cut_out(self.mask, queries, keys), -math.inf)
+            scores = scores.masked_fill(~_cut_out(self.mask, queries, keys), -math.inf)
         if self.causal and keys.stop - 1 > self.offset + queries.start:  # the diagonal crosses this tile
             query_position = torch.arange(queries.start, queries.stop, device=q.device)[:, None] + self.offset
             key_position = torch.arange(keys.start, keys.stop, device=q.device)
@@ -89,7 +89,7 @@ class _TiledAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v, bias, tiles: Tiles):
         """output (B, H, Tq, Dv); kept for the backward pass: the inputs, the output, and a number for each query."""
-        dtype = exact(q.dtype)
+        dtype = _exact(q.dtype)
         output = q.new_zeros(*q.shape[:-1], v.size(-1), dtype=dtype)
         log_sums = q.new_full(q.shape[:-1], math.inf, dtype=dtype)
         for queries in tiles.of_queries():
@@ -97,7 +97,7 @@ class _TiledAttention(torch.autograd.Function):
             largest = q_tile.new_full((*q_tile.shape[:-1], 1), -math.inf)
             total, summed = torch.zeros_like(largest), 0.0
             for keys in tiles.of_keys(queries):
-                k_tile, v_tile = (tile_of(x, keys, tiles.n_head, dtype) for x in (k, v))
+                k_tile, v_tile = (_tile_of(x, keys, tiles.n_head, dtype) for x in (k, v))
                 scores = tiles.scores(q_tile, k_tile, bias, queries, keys)
                 new_largest = torch.maximum(largest, scores.amax(dim=-1, keepdim=True))
                 shift = new_largest.masked_fill(new_largest == -math.inf, 0.0)  # no allowed key yet
@@ -130,40 +130,40 @@ class _TiledAttention(torch.autograd.Function):
             q_tile, d_tile = q[..., queries, :].to(dtype), d_output[..., queries, :].to(dtype)
             row_sums = (d_tile * output[..., queries, :]).sum(dim=-1, keepdim=True)
             for keys in tiles.of_keys(queries):
-                k_tile, v_tile = (tile_of(x, keys, tiles.n_head, dtype) for x in (k, v))
+                k_tile, v_tile = (_tile_of(x, keys, tiles.n_head, dtype) for x in (k, v))
                 scores = tiles.scores(q_tile, k_tile, bias, queries, keys)
                 weights = (scores - log_sums[..., queries, None]).exp()
                 kept = tiles.kept(weights, queries, keys)
-                add_tile(dv, keys, (weights * kept).transpose(-2, -1) @ d_tile)
+                _add_tile(dv, keys, (weights * kept).transpose(-2, -1) @ d_tile)
                 d_weights = d_tile @ v_tile.transpose(-2, -1) * kept
                 d_scores = weights * (d_weights - row_sums)
                 dq[..., queries, :] += d_scores @ k_tile * tiles.scale
-                add_tile(dk, keys, d_scores.transpose(-2, -1) @ q_tile * tiles.scale)
+                _add_tile(dk, keys, d_scores.transpose(-2, -1) @ q_tile * tiles.scale)
                 if dbias is not None:
-                    part = cut_out(dbias, queries, keys)
+                    part = _cut_out(dbias, queries, keys)
                     part += d_scores.sum_to_size(part.shape)
         gradients = [None if x is None else grad.to(x.dtype) for grad, x in ((dq, q), (dk, k), (dv, v), (dbias, bias))]
         return *gradients, None
 
 
-def exact(dtype: torch.dtype) -> torch.dtype:
+def _exact(dtype: torch.dtype) -> torch.dtype:
     """The dtype of the sums: float32 for half precision."""
     return dtype if dtype in (torch.float32, torch.float64) else torch.float32
 
 
-def cut_out(x, queries: slice, keys: slice):
+def _cut_out(x, queries: slice, keys: slice):
     """A tile of a mask or a bias, whose dimensions may be missing or 1 where they broadcast. A view."""
     x = x[None] if x.dim() == 1 else x
     return x[..., slice(None) if x.size(-2) == 1 else queries, slice(None) if x.size(-1) == 1 else keys]
 
 
-def tile_of(x, keys: slice, n_head: int, dtype):
+def _tile_of(x, keys: slice, n_head: int, dtype):
     """The keys or values of a tile, a copy for each query head of a group."""
     tile = x[..., keys, :].to(dtype)
     return tile.repeat_interleave(n_head // x.size(-3), dim=-3) if x.dim() > 2 and x.size(-3) < n_head else tile
 
 
-def add_tile(total, keys: slice, part) -> None:
+def _add_tile(total, keys: slice, part) -> None:
     """Add the gradient of a tile of keys or values; the query heads of a group add to one key head."""
     if part.dim() > 2 and total.size(-3) < part.size(-3):
         part = part.unflatten(-3, (total.size(-3), -1)).sum(dim=-3)

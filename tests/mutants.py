@@ -244,8 +244,8 @@ MUTANTS = [
     Mutant(
         "the gradient of the keys without the scale",
         "tiled_attention",
-        "add_tile(dk, keys, d_scores.transpose(-2, -1) @ q_tile * tiles.scale)",
-        "add_tile(dk, keys, d_scores.transpose(-2, -1) @ q_tile)",
+        "_add_tile(dk, keys, d_scores.transpose(-2, -1) @ q_tile * tiles.scale)",
+        "_add_tile(dk, keys, d_scores.transpose(-2, -1) @ q_tile)",
         "the scale was put on q in the forward pass",
     ),
     Mutant(

@@ -61,8 +61,10 @@ from minigpt.generation.settings import Settings, check_prompts, row_seeds
 from minigpt.generation.text import check_stop
 from minigpt.kv_cache import LayerCache
 from minigpt.loss import cross_entropy, log_softmax, next_token_loss, next_token_targets
+from minigpt.masks import prefix_mask, sliding_window_mask
 from minigpt.perplexity import Scores, score, sliding_windows, windows_after_prefix
-from minigpt.positions import segment_mask
+from minigpt.positions import alibi_bias, alibi_slopes, segment_mask
+from minigpt.tiled_attention import tiled_attention
 from minigpt.trace import trace, trace_with_gradients
 from minigpt.train import TrainConfig, check_lengths, evaluate, induction_gap, train
 
@@ -261,6 +263,18 @@ def not_lists(call, what: str):
 CASES = {
     # attention.py
     causal_mask: [(of(n_query=-2, n_key=-2), "n_query=-2, n_key=-2")],
+    sliding_window_mask: [
+        (of(3, 2, 1), "n_query=3, n_key=2"),
+        *[(of(2, 3, bad), f"window must be an integer of at least 1, got {bad}") for bad in (0, 1.5, None)],
+        *[(of(2, 3, 1, bad), f"n_sink must be an integer of at least 0, got {bad}") for bad in (-1, True)],
+    ],
+    prefix_mask: [
+        (of(3, 2, 1), "n_query=3, n_key=2"),
+        *[(of(2, 3, bad), f"n_prefix must be an integer from 0 to 3, got {bad}") for bad in (-1, 4, 0.5)],
+    ],
+    alibi_slopes: [(of(bad), f"n_head must be an integer of at least 1, got {bad}") for bad in (0, 2.0)],
+    alibi_bias: [(of(0, torch.arange(2), torch.arange(2)), "n_head must be an integer of at least 1, got 0")],
+    tiled_attention: OF_ATTENTION,
     segment_mask: [
         (of(torch.zeros(2)), r"segment_ids must be integers of shape \(batch, tokens\), got torch.float32 \(2,\)"),
         (of(torch.zeros(2, 3)), "segment_ids must be integers .* torch.float32"),
@@ -982,6 +996,10 @@ LEFT_OUT = {
     "segment_ids_of",
     "settings",
     "targets_of",
+    "Tiles",
+    "Tiles.kept",
+    "Tiles.of_keys",
+    "Tiles.scores",
     "to_hugging_face",
     "verdict",
 } | bad_arguments_of_families.LEFT_OUT

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "minigpt"
 # One layer a line, the earliest first. A folder's files share its layer.
 LAYERS = """
     _language chinese _checks _files
-    kv_cache positions tiled_attention attention layers tokenizer loss
+    kv_cache positions tiled_attention attention masks layers tokenizer loss
     language_model
     models
     trace fast data
