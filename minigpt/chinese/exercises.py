@@ -1,6 +1,6 @@
 """What `check` says: its own sentences, and the tasks and hints of all exercises."""
 
-from . import lessons_01_05, lessons_06_08, lessons_09_10, lessons_11_13
+from . import lesson_14, lessons_01_05, lessons_06_08, lessons_09_10, lessons_11_13
 
 CHECKING = {
     "nothing came back yet. {task}": "还没有返回值。{task}",
@@ -22,4 +22,6 @@ CHECKING = {
     "one token at a time: this exercise's model was handed {n}": "这一题的模型每次只读一个词元，这次却收到了 {n} 个",
 }
 
-TEXTS = CHECKING | lessons_01_05.TEXTS | lessons_06_08.TEXTS | lessons_09_10.TEXTS | lessons_11_13.TEXTS
+TEXTS = (
+    CHECKING | lessons_01_05.TEXTS | lessons_06_08.TEXTS | lessons_09_10.TEXTS | lessons_11_13.TEXTS | lesson_14.TEXTS
+)

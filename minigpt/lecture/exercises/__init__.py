@@ -10,7 +10,7 @@ from importlib import import_module
 from . import own_attention
 from .checking import Exercise, find_hint
 
-LESSONS = [import_module(f"{__name__}.lesson_{number:02}") for number in range(1, 14)] + [own_attention]
+LESSONS = [import_module(f"{__name__}.lesson_{number:02}") for number in range(1, 15)] + [own_attention]
 EXERCISES: dict[str, Exercise] = {name: exercise for lesson in LESSONS for name, exercise in lesson.EXERCISES.items()}
 
 
