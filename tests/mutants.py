@@ -269,6 +269,63 @@ MUTANTS = [
         ".unflatten(-3, (total.size(-3), -1))[..., 0, :, :]",
         "a key head gets a gradient from each query head that it serves",
     ),
+    # --- masks.py, positions.py: other patterns; lecture/fewer_key_heads.py
+    Mutant(
+        "a window one key too wide",
+        "masks",
+        "query_position - key_position < window",
+        "query_position - key_position <= window",
+        "window keys before the query, and the query itself",
+    ),
+    Mutant(
+        "one sink too many",
+        "masks",
+        "key_position < n_sink",
+        "key_position <= n_sink",
+        "positions count from 0",
+    ),
+    Mutant(
+        "sinks without a window",
+        "masks",
+        "causal & (near | (key_position < n_sink))",
+        "causal & near",
+        "a window that forgets where models put the weight that they need nowhere",
+    ),
+    Mutant(
+        "a prefix one token too long",
+        "masks",
+        "torch.arange(n_key, device=device) < n_prefix",
+        "torch.arange(n_key, device=device) <= n_prefix",
+        "the first token to be written is read before",
+    ),
+    Mutant(
+        "ALiBi rewards distance",
+        "positions",
+        "return -(slopes[:, None, None] * distance)[None]",
+        "return (slopes[:, None, None] * distance)[None]",
+        "the paper's matrix holds negative numbers, the slopes are positive",
+    ),
+    Mutant(
+        "ALiBi's other slopes begin at the second",
+        "positions",
+        "for head in range(0, 2 * lower, 2)]",
+        "for head in range(1, 2 * lower, 2)]",
+        "the wrong half: these slopes are there already",
+    ),
+    Mutant(
+        "every second head is averaged",
+        "lecture.fewer_key_heads",
+        "linear.weight.unflatten(0, (n_group, -1, d_head)).mean(dim=1)",
+        "linear.weight.unflatten(0, (-1, n_group, d_head)).mean(dim=0)",
+        "a group of query heads is a run of neighbours",
+    ),
+    Mutant(
+        "the biases of the heads are left as new",
+        "lecture.fewer_key_heads",
+        "    if linear.bias is not None:\n        fewer.bias.copy_",
+        "    if False:\n        fewer.bias.copy_",
+        "fresh biases are near 0 and hide it",
+    ),
     # --- kv_cache.py
     Mutant(
         "every layer advances the cache",

@@ -285,6 +285,33 @@ def _():
     assert (tiled.tiled_attention(q, k, v, mask=mask, tile_size=2)[0, :, 3] == 0).all()
 
 
+@check("other masks", "masks positions", "test_masks.py::test_a_window_is_its_definition")
+def _():
+    masks, positions = importlib.import_module("minigpt.masks"), importlib.import_module("minigpt.positions")
+    rows = [[1, 0, 1, 1, 0, 0], [1, 0, 0, 1, 1, 0], [1, 0, 0, 0, 1, 1]]
+    assert masks.sliding_window_mask(3, 6, window=2, n_sink=1).int().tolist() == rows
+    assert masks.prefix_mask(2, 4, n_prefix=3).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert masks.prefix_mask(3, 4, n_prefix=0).int().tolist() == [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert positions.alibi_slopes(3).tolist() == [2**-4, 2**-8, 2**-2]  # the authors' code
+    bias = positions.alibi_bias(1, torch.tensor([2]), torch.arange(3))
+    assert bias.flatten().tolist() == [-2 / 256, -1 / 256, 0]
+
+
+@check(
+    "fewer key heads",
+    "lecture.fewer_key_heads",
+    "test_fewer_key_heads.py::test_a_new_key_head_is_the_mean_of_its_group",
+)
+def _():
+    fewer_key_heads = importlib.import_module("minigpt.lecture.fewer_key_heads")
+    attention = importlib.import_module("minigpt.attention")
+    torch.manual_seed(0)
+    layer, x = attention.MultiHeadAttention(8, 4).double(), torch.randn(1, 3, 8).double()
+    fewer = fewer_key_heads.average_key_heads(layer, 2)
+    for old, new in zip(layer.keys_values(x), fewer.keys_values(x), strict=True):
+        close(new, torch.stack([old[:, :2].mean(dim=1), old[:, 2:].mean(dim=1)], dim=1))
+
+
 @check("cross attention", "attention", "test_layers.py::test_outputs_and_gradients_equal")
 def _():
     attention = importlib.import_module("minigpt.attention")
