@@ -118,9 +118,17 @@ def explicit_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, 
 def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0) -> torch.Tensor:
     """The same answers from PyTorch's fused kernels, which never hold the (Tq, Tk) weights.
 
-    Arguments, result and errors are those of `explicit_attention`. torch's `is_causal` lets query i look at the keys
-    0 ... i, which is right for n_query = n_key only. But it is the only causal form that FlashAttention takes, so it is
-    used where it is right; any other causal call gets the boolean mask.
+    Arguments, result and errors are those of `explicit_attention`. Which kernel runs: `minigpt.compare.kernels`.
+    """
+    return F.scaled_dot_product_attention(**sdpa_arguments(q, k, v, mask, causal, bias, scale, dropout))
+
+
+def sdpa_arguments(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0) -> dict:
+    """Our arguments in the words of torch's `scaled_dot_product_attention`. Errors as in `explicit_attention`.
+
+    torch's `is_causal` lets query i look at the keys 0 ... i, which is right for n_query = n_key only. But it is the
+    only causal form that FlashAttention takes, so it is used where it is right; any other causal call gets the boolean
+    mask.
     """
     check_attention(q, k, v, mask, bias, scale, causal)
     n_query, n_key = q.size(-2), k.size(-2)
@@ -133,9 +141,10 @@ def sdpa_attention(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
     if allowed is not None and allowed.dim() == 1:  # one row for all queries: the kernels need two dimensions
         allowed = allowed[None]
     grouped = q.shape[:-2] != k.shape[:-2]
-    return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=allowed, is_causal=is_causal, scale=scale, dropout_p=dropout, enable_gqa=grouped
-    )
+    return dict(
+        query=q, key=k, value=v, attn_mask=allowed, dropout_p=dropout, is_causal=is_causal, scale=scale,
+        enable_gqa=grouped,
+    )  # fmt: skip
 
 
 def repeat_key_heads(x: torch.Tensor, n_head: int) -> torch.Tensor:
