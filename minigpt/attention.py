@@ -138,7 +138,7 @@ def sdpa_arguments(q, k, v, mask=None, causal=False, bias=None, scale=None, drop
         allowed = bias.masked_fill(~allowed, -torch.inf)
     elif bias is not None:
         allowed = bias
-    if allowed is not None and allowed.dim() == 1:  # one row for all queries: the kernels need two dimensions
+    if allowed is not None and allowed.dim() in (1, q.dim() - 1):  # the kernels take two dimensions, or all four
         allowed = allowed[None]
     grouped = q.shape[:-2] != k.shape[:-2]
     return dict(

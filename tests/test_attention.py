@@ -181,6 +181,18 @@ def test_how_sdpa_asks_torch(monkeypatch, n_query, n_key, arguments, is_causal, 
     assert asked["is_causal"] is is_causal and (asked["attn_mask"] is not None) is has_mask
 
 
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (2, 2, 3)], ids=str)
+def test_a_mask_may_lack_any_dimension_on_the_left(batch):
+    q, k, v = (torch.randn(*batch, n, 4, dtype=torch.float64) for n in (5, 6, 6))
+    whole = torch.rand(*batch, 5, 6) < 0.7
+    for missing in range(whole.dim()):
+        mask = whole[(0,) * missing]
+        for arguments in ({"mask": mask}, {"mask": mask, "bias": torch.randn(mask.shape).double()}):
+            expected = explicit_attention(q, k, v, **arguments)
+            found = sdpa_attention(q, k, v, **arguments)
+            assert found.shape == expected.shape and (found - expected).abs().max() < 1e-13
+
+
 def test_dropout_zeroes_weights_and_keeps_their_mean():
     q, k = (torch.zeros(1, 1, 200, 8) for _ in range(2))
     v = torch.ones(1, 1, 200, 1)
