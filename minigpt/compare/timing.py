@@ -85,9 +85,9 @@ def peak_memory(work: Callable, device="cpu") -> int:
     return max(accumulate(changes), default=0)
 
 
-def matrix_rate(dtype: torch.dtype, device="cpu") -> float:
-    """Floating point operations a second in the product of two large square matrices, the best of a few tries."""
-    n = MATRIX[torch.device(device).type]
+def matrix_rate(dtype: torch.dtype, device="cpu", n: int | None = None) -> float:
+    """Floating point operations a second in the product of two square matrices of n rows, the best of a few tries."""
+    n = MATRIX[torch.device(device).type] if n is None else n
     a = torch.randn(n, n, device=device).to(dtype)
     return 2 * n**3 / min(_tries(lambda: a @ a, device))
 

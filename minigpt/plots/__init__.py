@@ -1,6 +1,7 @@
 """Pictures. Each function returns a matplotlib Figure; its `savefig` writes it."""
 
 from .attention import plot_attention, plot_mask
+from .cost import plot_roofline
 from .perplexity import plot_loss_by_context, plot_measurement, plot_strides, plot_surprise, plot_windows
 from .readers import plot_readers
 from .search import plot_tree
@@ -24,6 +25,7 @@ __all__ = [
     "plot_mask",
     "plot_measurement",
     "plot_readers",
+    "plot_roofline",
     "plot_speed",
     "plot_strides",
     "plot_surprise",

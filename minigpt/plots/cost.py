@@ -1,0 +1,70 @@
+"""A picture of what memory and arithmetic allow."""
+
+from matplotlib.figure import Figure
+
+from ..compare.cost import Cost, Limits, total
+from .style import BLUE, GREEN, GREY, ORANGE, RED, words
+
+COLOURS = (ORANGE, BLUE, GREEN, RED)
+
+
+def plot_roofline(limits: Limits, costs: dict[str, list[Cost]], seconds: dict[str, float] | None = None) -> Figure:
+    """The most operations a second that the machine allows, against operations a byte; both axes are logarithmic.
+
+    costs: the steps of each kind of work, by its name; a step is a point on the roof, at its intensity. seconds: how
+    long all steps of a kind of work took, measured. It becomes a star, at the intensity of all steps together.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained", facecolor="white")
+    axes = figure.subplots()
+    points = [cost.intensity for steps in costs.values() for cost in steps]
+    left, right = min(*points, limits.ridge) / 3, max(*points, limits.ridge) * 3
+    roof = [left, limits.ridge, right]
+    axes.plot(roof, [limits.attainable(x) / 1e9 for x in roof], color=GREY, lw=2, zorder=1)
+    axes.axvspan(left, limits.ridge, color=GREY, alpha=0.12, lw=0)
+    axes.text(0.01, 0.97, words("memory decides"), transform=axes.transAxes, va="top", color=GREY)
+    axes.text(0.99, 0.97, words("arithmetic decides"), transform=axes.transAxes, va="top", ha="right", color=GREY)
+    for row, (work, steps) in enumerate(costs.items()):
+        colour, size = COLOURS[row % len(COLOURS)], 11 - 3 * min(row, 2)  # where points coincide, both are seen
+        heights = [limits.attainable(step.intensity) / 1e9 for step in steps]
+        axes.plot([step.intensity for step in steps], heights, "o", color=colour, ms=size, label=work)
+        for names, intensity in _labels(steps):
+            place = (intensity, limits.attainable(intensity) / 1e9)
+            above = dict(xytext=(0, 8), va="bottom", ha="right" if intensity < limits.ridge else "center")
+            below = dict(xytext=(0, -9), va="top", ha="left" if intensity < limits.ridge else "center")
+            side = below if row % 2 else above
+            axes.annotate(names, place, textcoords="offset points", fontsize=9, color=colour, **side)
+        if seconds and work in seconds:
+            whole = total(steps)
+            label = words("{work}: measured, all steps", work=work)
+            axes.plot(whole.intensity, whole.operations / seconds[work] / 1e9, "*", color=colour, ms=14, label=label)
+    axes.set(xscale="log", yscale="log", xlim=(left, right))
+    axes.set_ylim(top=8 * limits.operations_per_second / 1e9)  # space for words above the roof
+    axes.set_xlabel(words("operations for each byte moved"))
+    axes.set_ylabel(words("billion operations a second"))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _labels(steps: list[Cost]) -> list[tuple[str, float]]:
+    """(names, intensity) of each label: the steps whose intensities are close have one, a line for each."""
+    found: list[tuple[str, float]] = []
+    for cost in sorted(steps, key=lambda cost: cost.intensity):
+        if found and cost.intensity < 1.5 * found[-1][1]:
+            found[-1] = (f"{found[-1][0]}\n{_name(cost.step)}", found[-1][1])
+        else:
+            found.append((_name(cost.step), cost.intensity))
+    return found
+
+
+def _name(step: str) -> str:
+    """A step of `attention_costs` in the reader's language."""
+    return {
+        "queries, keys, values": words("queries, keys, values"),
+        "scores": words("scores"),
+        "softmax": words("softmax"),
+        "weighted values": words("weighted values"),
+        "fused attention": words("fused attention"),
+        "output": words("output"),
+        "all steps": words("all steps"),
+    }.get(step, step)
