@@ -326,6 +326,42 @@ MUTANTS = [
         "    if False:\n        fewer.bias.copy_",
         "fresh biases are near 0 and hide it",
     ),
+    # --- compare/: kernels, cost
+    Mutant(
+        "a mask of three dimensions reaches torch as it is",
+        "attention",
+        "allowed.dim() in (1, q.dim() - 1)",
+        "allowed.dim() == 1",
+        "right numbers, from the formula with all scores in memory: the fused kernels refuse such a mask",
+    ),
+    Mutant(
+        "a kernel is asked while the others are allowed",
+        "compare.kernels",
+        "with sdpa_kernel(backend):",
+        "with sdpa_kernel(list(KERNELS.values())):",
+        "another kernel computes the call, and it looks as if this one took it",
+    ),
+    Mutant(
+        "a multiplication and its addition are one operation",
+        "compare.cost",
+        "product = 2 * scores * d_head",
+        "product = scores * d_head",
+        "MACs, given as FLOPs: half of the operations",
+    ),
+    Mutant(
+        "the cache is not read",
+        "compare.cost",
+        "rows * tokens, rows * (past + tokens)",
+        "rows * tokens, rows * tokens",
+        "the cost of decoding, from the formula of a prefill of one token",
+    ),
+    Mutant(
+        "each query head reads keys of its own",
+        "compare.cost",
+        "n_head * d_head, n_kv_head * d_head",
+        "n_head * d_head, n_head * d_head",
+        "grouped keys are repeated in the explicit formula; the cache holds the few",
+    ),
     # --- kv_cache.py
     Mutant(
         "every layer advances the cache",

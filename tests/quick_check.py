@@ -312,6 +312,31 @@ def _():
         close(new, torch.stack([old[:, :2].mean(dim=1), old[:, 2:].mean(dim=1)], dim=1))
 
 
+@check(
+    "kernels", "compare.kernels attention", "test_kernels.py::test_on_the_cpu_the_kernel_that_runs_is_the_one_we_name"
+)
+def _():
+    kernels = importlib.import_module("minigpt.compare.kernels")
+    q = torch.zeros(2, 4, 6, 8)
+    for arguments, takes in (({}, True), ({"mask": torch.ones(4, 6, 6).bool()}, True), ({"dropout": 0.1}, False)):
+        math, flash, *_ = kernels.kernels_for(q, q, q, **arguments)
+        assert (math.chosen, flash.takes, flash.chosen) == (not takes, takes, takes)
+
+
+@check("cost", "compare.cost", "test_cost.py::test_operations_are_those_that_torch_counts")
+def _():
+    costs = importlib.import_module("minigpt.compare.cost").attention_costs(8, 4, 2, rows=3, tokens=2, past=5)
+    x, keys, scores = (
+        3 * 2 * 8,
+        3 * 2 * (5 + 2) * 2,
+        3 * 4 * 2 * (5 + 2),
+    )  # how many numbers: (3, 2, 8), (3, 2, 7, 2) ...
+    assert [cost.operations for cost in costs] == [4 * x * 8, 4 * scores, 5 * scores, 4 * scores, 2 * x * 8]
+    of_a_product = x + keys + scores
+    numbers = [x + 2 * 8 * 8 + 2 * x, of_a_product, 2 * scores, of_a_product, 2 * x + 8 * 8]
+    assert [cost.bytes for cost in costs] == [4 * n for n in numbers]
+
+
 @check("cross attention", "attention", "test_layers.py::test_outputs_and_gradients_equal")
 def _():
     attention = importlib.import_module("minigpt.attention")

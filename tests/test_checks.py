@@ -7,6 +7,7 @@ import torch
 from minigpt import GPT2, T5, Bert, BertConfig, GPT2Config, KVCache, LlamaConfig, T5Config, Tokenizer, generate
 from minigpt._checks import check_fields, choice, end_ids, flag, integer, list_of_texts, number, several, token_ids
 from minigpt.attention import MultiHeadAttention, causal_mask
+from minigpt.compare.cost import attention_costs
 from minigpt.compare.timing import alternate
 from minigpt.data import batch_at
 from minigpt.fast import linear_cross_entropy
@@ -36,6 +37,7 @@ def cache():
 
 CACHE = dict(n_layer=1, batch_size=1, n_head=1, capacity=1, d_head=1)
 LAYER, BATCH = dict(d_model=4, n_head=2), dict(step=0, tokens=TEXT, batch_size=1, context=4)
+COSTS = dict(d_model=8, n_head=4)
 REPEAT = dict(vocab_size=9, length=3, n_rows=1)
 # Every integer that a public function takes: what is called, with the integer as its only argument, and a good one.
 LOGITS3, LABELS = torch.zeros(2, 3, 5), torch.ones(2, 3, dtype=torch.long)
@@ -138,6 +140,8 @@ INTEGERS = {
     "KVCache.select, the second": (lambda n: KVCache(**CACHE | {"batch_size": 3}).select([0, n]), 2),
     "kneser_ney_nll.order": (lambda n: kneser_ney_nll(TEXT, TEXT, 10, n), 2),
     "alternate.rounds": (lambda n: alternate({"a": lambda: None}, "a", n), 1),
+    **{f"attention_costs.{name}": (lambda n, name=name: attention_costs(**COSTS | {name: n}), 4)
+       for name in ("d_model", "n_head", "n_kv_head", "d_head", "rows", "tokens", "past")},
 }  # fmt: skip
 
 

@@ -38,7 +38,6 @@ TEXTS = {
     "{work}: measured, all steps": "{work}：实测，全部步骤",
     "queries, keys, values": "query、key、value 投影",
     "scores": "分数",
-    "softmax": "softmax",
     "weighted values": "加权求和",
     "fused attention": "融合的注意力",
     "output": "输出投影",

@@ -58,11 +58,10 @@ def _labels(steps: list[Cost]) -> list[tuple[str, float]]:
 
 
 def _name(step: str) -> str:
-    """A step of `attention_costs` in the reader's language."""
+    """A step of `attention_costs` in the reader's language; softmax has one name in both."""
     return {
         "queries, keys, values": words("queries, keys, values"),
         "scores": words("scores"),
-        "softmax": words("softmax"),
         "weighted values": words("weighted values"),
         "fused attention": words("fused attention"),
         "output": words("output"),
