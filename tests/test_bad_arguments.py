@@ -23,6 +23,7 @@ from minigpt.attention import (
     causal_mask,
     explicit_attention,
     padding_mask,
+    sdpa_arguments,
     sdpa_attention,
 )
 from minigpt.checkpoints import CheckpointError, find_checkpoint
@@ -287,6 +288,7 @@ CASES = {
     attention_weights: OF_WEIGHTS,
     explicit_attention: OF_ATTENTION,
     sdpa_attention: OF_ATTENTION,
+    sdpa_arguments: OF_ATTENTION,
     MultiHeadAttention: [
         *[
             (multi_head(**{name: bad}), f"{name} must be an integer of at least 1, got {bad!r}")
@@ -890,6 +892,7 @@ def test_the_usual_arguments_are_fine():
         (attention_weights, attending()),
         (explicit_attention, attending()),
         (sdpa_attention, attending()),
+        (sdpa_arguments, attending()),
         (MultiHeadAttention, multi_head()),
         (MultiHeadAttention.forward, asking()),
         (cross_entropy, classify()),
