@@ -178,6 +178,13 @@ def test_the_picture_has_each_step_on_the_roof_and_each_measurement_at_its_heigh
     assert (tmp_path / "roofline.png").stat().st_size > 10_000
 
 
+def test_a_picture_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="costs must hold at least one kind of work"):
+        plot_roofline(Limits(1.0, 1.0), {})
+    with pytest.raises(ValueError, match="seconds must be of works in costs, a; got b"):
+        plot_roofline(Limits(1.0, 1.0), {"a": [Cost("step", 1, 1)]}, {"b": 1.0})
+
+
 def test_the_picture_speaks_chinese(monkeypatch):
     monkeypatch.setitem(matplotlib.rcParams, "font.family", ["DejaVu Sans", style.CHINESE_FONTS[0]])
     monkeypatch.setenv("MINIGPT_LANG", "zh")

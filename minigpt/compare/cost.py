@@ -61,7 +61,7 @@ class Limits:
         return min(self.operations_per_second, intensity * self.bytes_per_second)
 
     def seconds(self, cost: Cost) -> float:
-        """The shortest time of a step."""
+        """The shortest time of one step. Steps follow each other, so that of a layer is their sum."""
         return max(cost.operations / self.operations_per_second, cost.bytes / self.bytes_per_second)
 
 
