@@ -196,6 +196,7 @@ def of_two_processes(tmp_path_factory):
         sys.executable,
         "-m",
         "torch.distributed.run",
+        "--standalone",  # any free port: two runs of the tests on one machine do not meet
         "--nproc-per-node",
         "2",
         HERE / "two_processes.py",
