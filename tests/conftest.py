@@ -1,6 +1,7 @@
 """Shared fixtures. Data sets are found through $MINIGPT_DATA, OpenAI's weights through load_model's own search."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ os.environ.pop("MINIGPT_LANG", None)  # the tests compare English texts; those o
 # The models here are so small that two threads mostly wait for each other. Notebooks and commands inherit the variable.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+# Some tests send Ctrl-C to themselves. Where these tests are a job in the background (of a script, nohup or CI), the
+# shell has had it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

@@ -61,6 +61,63 @@ def test_no_docstring_occurs_twice(corpus, tmp_path):
         assert everything.count(paragraph) == 1
 
 
+SOURCE = '''
+"""Of the module."""
+async def wait(): """Of an async function."""
+class Box:
+    """Of a class."""
+    def open(self, n=1):
+        """Of a method."""
+        def inner(): """Of a function in a function."""
+if True:
+    def here(): """Under if."""
+try:
+    def there(): """Under try."""
+except ImportError:
+    def not_there(): """In place of another one: left out."""
+with open(""):
+    class Inside: """Under with."""
+def silent(): pass
+add_docstr(torch.abs, "DOCUMENTED")
+add_newdoc("numpy", "ndarray", ("shape", "  DOCUMENTED"))
+add_docstr(torch.few, "Too few words for a docstring.")
+print(torch.abs, "DOCUMENTED")
+add_docstr("DOCUMENTED")
+'''
+
+
+def test_what_of_a_file_is_documentation(tmp_path):
+    """Functions written in C have their docstrings in calls."""
+    long = " ".join(["Computes what a function written in C computes."] * 3)
+    file = tmp_path / "a.py"
+    file.write_text(SOURCE.replace("DOCUMENTED", long))
+    assert list(_documentation(file, "a")) == [
+        ("a", "Of the module."),
+        ("a.wait()", "Of an async function."),
+        ("a.Box", "Of a class."),
+        ("a.Box.open(self, n=1)", "Of a method."),
+        ("a.Box.open.inner()", "Of a function in a function."),
+        ("a.here()", "Under if."),
+        ("a.there()", "Under try."),
+        ("a.Inside", "Under with."),
+        ("torch.abs", long),
+        ("numpy", long),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"def f(:\n", b'"""Not UTF-8: \xff."""', b'"""Zero: \0."""', b"print 'Python 2'"])
+def test_a_file_that_is_no_python_is_passed_over(tmp_path, content):
+    (tmp_path / "a.py").write_bytes(content)
+    assert list(_documentation(tmp_path / "a.py", "a")) == []
+
+
+def test_functions_written_in_c_are_in_the_corpus(corpus):
+    texts = {document.name: document.text for part in corpus for document in part}
+    assert "torch.abs\n\nabs(input: Tensor" in texts["torch._torch_docs"] and len(texts["torch._torch_docs"]) > 250_000
+    assert "Flat iterator object to iterate over arrays." in texts["numpy._core._add_newdocs"]
+    assert len(texts["numpy._core._add_newdocs"]) > 100_000
+
+
 def test_a_module_reads_as_title_and_docstring():
     text = module_documentation("python.bisect").text
     assert text.startswith("python.bisect\n\nBisection algorithms.\n")
@@ -76,6 +133,18 @@ def test_token_file_round_trip(tmp_path):
     end = tokenizer.eos_id
     assert tokens.tolist() == [*tokenizer.encode("some text"), end, *tokenizer.encode("more"), end]
     assert tokens.dtype == np.uint16 and isinstance(tokens, np.memmap)
+
+
+@pytest.mark.parametrize("n_ids, dtype", [(2**16, np.uint16), (2**16 + 1, np.uint32)])
+def test_every_id_fits_into_the_file(n_ids, dtype, tmp_path):
+    class Tokenizer:
+        vocab_size, eos_id = n_ids, None  # None: no token ends a text
+
+        def encode(self, text):
+            return [0, n_ids - 1]
+
+    tokens = encode_documents(["a", "b"], Tokenizer())
+    assert tokens.dtype == dtype and tokens.tolist() == [0, n_ids - 1] * 2
 
 
 def test_batches_are_rows_of_the_text_and_follow_from_seed_and_step():

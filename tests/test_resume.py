@@ -124,12 +124,21 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     model.register_forward_pre_hook(interrupt_twice)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may ignore it
+    with pytest.raises(KeyboardInterrupt):
+        train(model, text(), text(200), QUICK, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_was_ignored_stays_ignored(number):
+    """A job in the background is started so: the Ctrl-C of the terminal is meant for another program."""
+    model = dropping_model()
+    model.register_forward_pre_hook(lambda *_: signal.raise_signal(number))
+    before = signal.signal(number, signal.SIG_IGN)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            train(model, text(), text(200), QUICK, tmp_path)
+        assert train(model, text(), text(200), QUICK)[-1].step == 12
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 KILLED = f"""

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 def ctrl_c() -> Iterator[list]:
     """Inside the with block, Ctrl-C (or SIGTERM) fills the list and interrupts nothing; a second one acts as usual.
 
-    Signals within two seconds count as one: torchrun sends to each process again what the terminal sent to all.
+    Signals within two seconds count as one: torchrun sends to each process again what the terminal sent to all. A
+    signal that was ignored before stays ignored: a script's shell starts its background jobs so, because Ctrl-C is not
+    meant for them.
     """
     asked = []
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
@@ -27,7 +29,8 @@ def ctrl_c() -> Iterator[list]:
             signal.signal(name, handler)
         signal.raise_signal(number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, ask)
     try:
