@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from minigpt import Tokenizer, load_model, load_tokenizer, save_model
 from minigpt.checkpoints import CheckpointError
-from minigpt.checkpoints.files import CHECKSUMS, SETTINGS
+from minigpt.checkpoints.files import CHECKSUMS, COMPANIONS, SETTINGS
 from minigpt.checkpoints.names import NAMES
 
 SEED = 3
@@ -321,12 +321,55 @@ def test_settings_that_change_no_number_may_be_edited(ours, folder):
     assert load_model(folder).config.attn_pdrop == 0.3
 
 
-@pytest.mark.parametrize("key", [CHECKSUMS, SETTINGS])
-def test_a_damaged_header_is_refused(folder, key):
+DEEP = "[" * 100_000 + "]" * 100_000  # JSON; Python's reader gives up with a RecursionError
+
+
+@pytest.mark.parametrize(
+    "value", ["{", "[]", DEEP, '{"n": ' + DEEP + "}"], ids=["half", "a list", "deep", "deep field"]
+)
+@pytest.mark.parametrize("key", [CHECKSUMS, SETTINGS, COMPANIONS])
+def test_a_damaged_header_is_refused(folder, key, value):
     tensors, header = load_file(folder / "model.safetensors"), header_of(folder)
-    save_file(tensors, folder / "model.safetensors", metadata=header | {key: "{"})
+    save_file(tensors, folder / "model.safetensors", metadata=header | {key: value})
+    (folder / "config.json.new").write_text("{}")  # else nobody asks for the companions
     with pytest.raises(CheckpointError, match=f"header's {key} is damaged"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_json_nested_100000_deep_is_refused(folder, file):
+    Tokenizer.train(["some text"], 260).save(folder)
+    (folder / file).write_text('{"a": ' + DEEP + "}")
+    with pytest.raises(ValueError, match=f"{file} .*JSON"):
+        (load_tokenizer if "tokenizer" in file else load_model)(folder)
+
+
+def test_a_header_of_safetensors_nested_100000_deep_is_refused(folder):
+    header = ('{"a": ' + DEEP + "}").encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match="broken, or not safetensors"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_finite_weights_whose_sum_overflows_are_saved_and_loaded(dtype, ours, folder):
+    ours.to(dtype)
+    with torch.no_grad():
+        ours.blocks[0].mlp.up.weight.fill_(torch.finfo(dtype).max)
+    assert ours.blocks[0].mlp.up.weight.sum().isinf()
+    save_model(ours, folder)
+    assert same_model(load_model(folder, dtype=dtype), ours)
+
+
+def test_a_loaded_model_does_not_change_with_its_file(folder):
+    """safetensors gives a view of the file, which another program may write."""
+    model = load_model(folder)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with open(folder / "model.safetensors", "r+b") as file:  # in place, without a new file
+        n = file.seek(0, os.SEEK_END)
+        file.seek(8)
+        file.write(bytes(n - 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_model_with_nan_is_not_saved_over_a_good_one(ours, folder):

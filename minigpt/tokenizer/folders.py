@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from .._files import write_whole
+from .._files import force_to_disk, write_whole
 
 WHOLE = "tokenizer.json"
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
@@ -24,3 +24,4 @@ def write_files(directory: str | Path, files: Mapping[str, bytes]) -> None:
     for name in TOKENIZER_FILES:
         if name not in files:
             (directory / name).unlink(missing_ok=True)
+    force_to_disk(directory)
