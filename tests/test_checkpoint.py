@@ -527,7 +527,12 @@ def test_leftovers_of_a_save_that_never_counted_are_ignored(ours, folder):
     assert not list(folder.glob("*.new"))
 
 
-def test_saved_weights_can_be_read_by_others(folder):
-    umask = os.umask(0)
-    os.umask(umask)
-    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0])
+def test_saved_weights_can_be_read_by_those_whom_the_umask_lets(umask, ours, folder):
+    before = os.umask(umask)
+    try:
+        save_model(ours, folder)
+        assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+        assert os.umask(umask) == umask, "a save has changed it for the files that come after it"
+    finally:
+        os.umask(before)
