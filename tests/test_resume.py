@@ -228,11 +228,18 @@ def test_two_processes_are_one_run(family, of_two_processes, tmp_path):
         run(of_two_processes / family, Group(), resume=True, family=family)
 
 
-@pytest.mark.parametrize("family", MODELS)
-def test_two_processes_resume_with_the_same_bits(family, of_two_processes):
-    first, resumed = (torch.load(of_two_processes / family / name) for name in ("first.pt", "result.pt"))
+@pytest.mark.parametrize("name", [*MODELS, "with dropout"])
+def test_two_processes_resume_with_the_same_bits(name, of_two_processes):
+    first, resumed = (torch.load(of_two_processes / name / file) for file in ("first.pt", "result.pt"))
     assert resumed["losses"] == first["losses"]
-    assert same_weights(of_two_processes / family, first["weights"])
+    assert same_weights(of_two_processes / name, first["weights"])
+
+
+def test_each_process_drops_other_numbers(of_two_processes):
+    with_dropout, without = (torch.load(of_two_processes / name / "first.pt") for name in ("with dropout", "gpt2"))
+    assert with_dropout["losses"] != without["losses"]
+    [(first, _), (second, _)] = load_snapshot(of_two_processes / "with dropout" / "snapshots")["random"]
+    assert not torch.equal(first, second)
 
 
 def test_another_machine_gets_the_files_of_rank_0(of_two_processes):
@@ -242,6 +249,7 @@ def test_another_machine_gets_the_files_of_rank_0(of_two_processes):
     assert first == {
         "same": b"equal everywhere", "other": b"of 0", "large": bytes(range(256)) * 10, "empty": b"",
     }  # fmt: skip
+    assert first.pop("for the first process of a machine") == b"it writes, the others read"
     assert second == first | {"not asked for": b"kept", "absent": b"kept, too: rank 0 has none"}
 
 

@@ -2,12 +2,13 @@
 
 torchrun --nproc-per-node 2 tests/two_processes.py FOLDER
 
-With several processes, each family's run is then set back to a snapshot, and resumed from there. Rank 1 works as if on
-another machine: it has a folder of its own, without snapshots, and gets what rank 0 has.
+With several processes, each family's run is then set back to a snapshot, and resumed from there; so is a run with
+dropout. Rank 1 works as if on another machine: it has a folder of its own, without snapshots, and gets what rank 0 has.
 """
 
 import dataclasses
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -46,20 +47,60 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def small_model(family: str = "gpt2"):
+def small_model(family: str = "gpt2", **changes):
     torch.manual_seed(0)
     model_class, config_class = MODELS[family]
-    return model_class(config_class(vocab_size=30 if family == "gpt2" else 35, **SIZES[family])).double()
+    return model_class(config_class(vocab_size=30 if family == "gpt2" else 35, **SIZES[family] | changes)).double()
 
 
-def run(folder: Path, group: Group, resume: bool = False, family: str = "gpt2") -> None:
-    model = small_model(family)
+def run(folder: Path, group: Group, resume: bool = False, family: str = "gpt2", **changes) -> None:
+    model = small_model(family, **changes)
     config = CONFIG if family in ("gpt2", "llama") else dataclasses.replace(CONFIG, end_of_text=None)
     objective = OBJECTIVES[family]
     history = train(model, text(), text(200), config, folder, objective=objective, resume=resume, group=group)
     if group.writes:
         losses = [(record.train_loss, record.held_out_loss) for record in history]
         torch.save({"losses": losses, "weights": model.state_dict()}, folder / "result.pt")
+
+
+def set_back_and_resume(folder: Path, group: Group, **how) -> None:
+    """Train to the end, take the last snapshot away, and train from the one before it."""
+    run(folder, group, **how)
+    if group.writes:
+        (folder / "result.pt").rename(folder / "first.pt")
+        shutil.rmtree(folder / "snapshots" / f"step-{CONFIG.steps}")
+    group.wait()
+    run(folder, group, resume=True, **how)
+
+
+def ask_each_other(group: Group) -> None:
+    """What the processes tell each other, from different things in each."""
+    own = torch.tensor([1.0, 10.0]) * (group.rank + 1)
+    assert group.sum(own).tolist() == [3, 30]
+    assert own.tolist() == [group.rank + 1, 10 * (group.rank + 1)], "the caller's tensor has changed"
+    assert group.gather({"rank": group.rank}) == [{"rank": 0}, {"rank": 1}]
+    cpu = torch.device("cpu")
+    assert [group.any(flag, cpu) for flag in (group.rank == 0, group.rank == 1, False, True)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def stop_one(group: Group) -> None:
+    """A signal reaches rank 1 alone, in step 2. Both end after that step, and rank 0 alone reports."""
+    model, passes, reports = small_model(), [], []
+
+    def ask_to_stop(*_):
+        passes.append(1)
+        if group.rank == 1 and len(passes) == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    model.register_forward_pre_hook(ask_to_stop)
+    config = dataclasses.replace(CONFIG, micro_batch_size=None)
+    history = train(model, text(), text(200), config, on_record=reports.append, group=group)
+    assert [record.step for record in history] == [2] and len(reports) == (1 if group.writes else 0)
 
 
 def share_files(folder: Path, group: Group) -> None:
@@ -80,17 +121,19 @@ def share_files(folder: Path, group: Group) -> None:
     group.share(own, ("same", "other", "large", "empty", "absent"))
     assert (own / "same").stat().st_ino == inode, "an equal file was sent"
     assert group.from_first(group.rank) == 0
+    if group.writes:
+        (own / "for the first process of a machine").write_text("it writes, the others read")
+    dataclasses.replace(group, local_rank=group.rank).share(own, ("for the first process of a machine",))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with process_group(torch.device("cpu")) as group:
+        ask_each_other(group)
+        stop_one(group)
+        own_folder = Path(sys.argv[1]) / ("" if group.writes else "elsewhere")
         for family in MODELS:
-            folder = Path(sys.argv[1]) / ("" if group.writes else "elsewhere") / family
-            run(folder, group, family=family)
-            if group.writes:
-                (folder / "result.pt").rename(folder / "first.pt")
-                shutil.rmtree(folder / "snapshots" / f"step-{CONFIG.steps}")
-            group.wait()
-            run(folder, group, resume=True, family=family)
+            set_back_and_resume(own_folder / family, group, family=family)
+        set_back_and_resume(own_folder / "with dropout", group, resid_pdrop=0.3)
         share_files(Path(sys.argv[1]), group)
+    assert not torch.distributed.is_initialized()
