@@ -211,7 +211,8 @@ def of_two_processes(tmp_path_factory):
         HERE / "two_processes.py",
         folder,
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
 
@@ -246,10 +247,10 @@ def test_another_machine_gets_the_files_of_rank_0(of_two_processes):
     first, second = (
         {path.name: path.read_bytes() for path in (of_two_processes / f"files-of-{rank}").iterdir()} for rank in (0, 1)
     )
+    assert first.pop("for the first process of a machine") == b"it writes, the others read"
     assert first == {
         "same": b"equal everywhere", "other": b"of 0", "large": bytes(range(256)) * 10, "empty": b"",
     }  # fmt: skip
-    assert first.pop("for the first process of a machine") == b"it writes, the others read"
     assert second == first | {"not asked for": b"kept", "absent": b"kept, too: rank 0 has none"}
 
 
