@@ -10,13 +10,13 @@ import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from .._checks import flag, integer, several, token_ids
+from .._checks import flag, integer, several
 from .characters import whole_characters
 from .files import read_tokenizer
 from .folders import write_files
 from .learning import count_units, learn_merges
 from .merging import Merges, merge_word
-from .specials import END_OF_TEXT, NAMED, NamedTokens, SpecialToken, split_at
+from .specials import END_OF_TEXT, NamedTokens, SpecialToken, check_vocabulary, known_ids, special_tokens_of, split_at
 from .words import DIGIT, WORDS, cut, gpt2_words, word_pattern
 from .writing import file_contents
 
@@ -64,27 +64,22 @@ class Tokenizer(NamedTokens):
         ignore_merges: bool = False,
         names: dict[str, str] | None = None,
     ):
-        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-            raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
+        check_vocabulary(vocabulary)
         missing = [character for character in CHARACTER_OF_BYTE if character not in vocabulary]
         if len(missing) > 256 - 64:  # English needs more than 64; `encode` raises where a text needs a missing one
             raise ValueError(f"the vocabulary lacks {len(missing)} of the 256 byte tokens, {missing[0]!r} first")
         if special_tokens is None:
             special_tokens = [END_OF_TEXT] if END_OF_TEXT in vocabulary else []
-        several("special_tokens", special_tokens, "tokens")
-        tokens = [SpecialToken(token) if isinstance(token, str) else token for token in special_tokens]
+        tokens = special_tokens_of(special_tokens)
         for token in tokens:
             if token.content not in vocabulary:
                 raise ValueError(f"special token {token.content!r} is not in the vocabulary")
-        self.vocabulary, self.merges = vocabulary, merges
+        self.vocabulary, self.merges = vocabulary, list(several("merges", merges, "pairs of tokens"))
         self.special_tokens = sorted(tokens, key=lambda token: vocabulary[token.content])
         self.names = {"eos_token": eos_token} if eos_token in vocabulary else {}
-        for task, name in (names or {}).items():
-            if task not in NAMED or name not in vocabulary:
-                raise ValueError(f"names has {task!r}: {name!r}, expected one of {', '.join(NAMED)} and a known token")
-            self.names[task] = name
+        self._set_names(names)
         self.add_prefix_space = flag("add_prefix_space", add_prefix_space)
-        self.prefix, self.suffix = token_ids("prefix", prefix), token_ids("suffix", suffix)
+        self.prefix, self.suffix = known_ids("prefix", prefix, vocabulary), known_ids("suffix", suffix, vocabulary)
         self.pattern, self._words = pattern, WORDS if pattern is None else word_pattern(pattern)
         self.digits_alone = flag("digits_alone", digits_alone)
         self.ignore_merges = flag("ignore_merges", ignore_merges)
@@ -92,7 +87,10 @@ class Tokenizer(NamedTokens):
             byte: vocabulary[character] for byte, character in enumerate(CHARACTER_OF_BYTE) if character in vocabulary
         }
         self._merges_by_id: Merges = {}
-        for rank, (left, right) in enumerate(merges):
+        for rank, pair in enumerate(self.merges):
+            if not isinstance(pair, tuple | list) or [type(token) for token in pair] != [str, str]:
+                raise ValueError(f"merges must be a list of pairs of tokens, got {pair!r:.80} as merge {rank + 1}")
+            left, right = pair
             for token in (left, right, left + right):
                 if token not in vocabulary:
                     raise ValueError(f"merge {rank + 1}, {left!r} + {right!r}, needs token {token!r} in the vocabulary")
@@ -205,9 +203,10 @@ class Tokenizer(NamedTokens):
         tokens, for half a surrogate pair in a text, and for one string, whose characters would be taken for texts.
         """
         several("texts", texts, "texts")
-        if len(set(several("special_tokens", special_tokens, "names"))) < len(special_tokens):
-            raise ValueError(f"special_tokens must be a list of different names, got {special_tokens!r}")
-        specials = [SpecialToken(name) for name in special_tokens]
+        names = list(several("special_tokens", special_tokens, "names"))
+        specials = [SpecialToken(name) for name in names]
+        if len(set(names)) < len(names):
+            raise ValueError(f"special_tokens must be a list of different names, got {names!r}")
         vocab_size = integer("vocab_size", vocab_size, 256 + len(specials))
         unit_counts = count_units(texts, specials, within)
         bytes_in_order = sorted(CHARACTER_OF_BYTE)
@@ -217,8 +216,8 @@ class Tokenizer(NamedTokens):
         for left, right in learn_merges(units, 256, vocab_size - 256 - len(specials)):
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
-        vocabulary = {token: id for id, token in enumerate([*tokens, *special_tokens])}
-        return Tokenizer(vocabulary, merges, specials, next(iter(special_tokens), None))
+        vocabulary = {token: id for id, token in enumerate([*tokens, *names])}
+        return Tokenizer(vocabulary, merges, specials, next(iter(names), None))
 
     @staticmethod
     def load(directory: str | Path) -> "Tokenizer":

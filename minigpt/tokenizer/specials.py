@@ -1,11 +1,11 @@
 """Special tokens: matched in a text as a whole, before it is cut into words."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import regex
 
-from .._checks import check_fields, flag
+from .._checks import check_fields, flag, is_integer, several, token_ids
 from .unicode16 import IN_WORD
 
 END_OF_TEXT = "<|endoftext|>"  # GPT-2's only special token
@@ -37,6 +37,35 @@ class SpecialToken:
         check_fields(self, flag, "special lstrip rstrip single_word normalized")
 
 
+def special_tokens_of(tokens: Iterable[str | SpecialToken]) -> list[SpecialToken]:
+    """The special tokens of a list that holds them, or their names."""
+    found = list(several("special_tokens", tokens, "tokens"))
+    for place, token in enumerate(found):
+        if not isinstance(token, str | SpecialToken):
+            raise ValueError(f"special_tokens must be a list of names or SpecialTokens, got {token!r:.80} at {place}")
+    return [SpecialToken(token) if isinstance(token, str) else token for token in found]
+
+
+def check_vocabulary(vocabulary: Mapping[str, int]) -> None:
+    """Raise ValueError unless a vocabulary maps texts to the ids 0 ... n - 1."""
+    if not isinstance(vocabulary, Mapping):
+        raise ValueError(f"vocabulary must map tokens to ids, got {vocabulary!r:.80}")
+    for token, id in vocabulary.items():
+        if not isinstance(token, str) or not (type(id) is int or is_integer(id)):
+            raise ValueError(f"vocabulary must map tokens to ids, got {token!r:.80}: {id!r:.80}")
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
+
+
+def known_ids(name: str, ids: Iterable[int], vocabulary: Mapping[str, int]) -> list[int]:
+    """A list of ids. Raises ValueError, with the argument's name, for one that no token has."""
+    ids = token_ids(name, ids)
+    for id in ids:
+        if not 0 <= id < len(vocabulary):
+            raise ValueError(f"{name} has the id {id}, and the vocabulary has 0..{len(vocabulary) - 1}")
+    return ids
+
+
 class NamedTokens:
     """The ids of a tokenizer's tokens with a task, such as mask_id; None for a task that no token has.
 
@@ -45,6 +74,15 @@ class NamedTokens:
 
     names: dict[str, str]
     vocabulary: dict[str, int]
+
+    def _set_names(self, names: Mapping[str, str] | None) -> None:
+        """Add names to self.names. Raises ValueError for an unknown task or token."""
+        if names is not None and not isinstance(names, Mapping):
+            raise ValueError(f"names must map tasks to tokens, got {names!r:.80}")
+        for task, name in (names or {}).items():
+            if task not in NAMED or not isinstance(name, str) or name not in self.vocabulary:
+                raise ValueError(f"names has {task!r}: {name!r}, expected one of {', '.join(NAMED)} and a known token")
+            self.names[task] = name
 
     def _id(self, task: str) -> int | None:
         return self.vocabulary.get(self.names.get(task))

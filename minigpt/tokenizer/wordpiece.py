@@ -14,11 +14,11 @@ from pathlib import Path
 
 import regex
 
-from .._checks import flag, integer, several, token_ids
+from .._checks import flag, integer, several
 from .characters import whole_characters
 from .decoding import REACH, clean_up, stream_text
 from .folders import write_files
-from .specials import NAMED, NamedTokens, SpecialToken, split_at
+from .specials import NamedTokens, SpecialToken, check_vocabulary, known_ids, special_tokens_of, split_at
 from .unicode8 import ACCENT, CONTROL, PUNCTUATION
 from .wordpiece_files import file_contents, read_wordpiece
 
@@ -63,7 +63,7 @@ class WordPiece(NamedTokens):
     def __init__(
         self,
         vocabulary: dict[str, int],
-        special_tokens: Iterable[SpecialToken] = (),
+        special_tokens: Iterable[str | SpecialToken] = (),
         names: dict[str, str] | None = None,
         lower_case: bool = True,
         strip_accents: bool | None = None,
@@ -73,23 +73,23 @@ class WordPiece(NamedTokens):
         suffix: Iterable[int] = (),
         clean_up: bool = False,
     ):
-        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-            raise ValueError(f"the ids of a vocabulary of {len(vocabulary)} tokens must be 0..{len(vocabulary) - 1}")
+        check_vocabulary(vocabulary)
         self.parts_of_words, self.vocabulary = vocabulary, dict(vocabulary)
-        self.special_tokens = list(several("special_tokens", special_tokens, "tokens"))
+        self.special_tokens = special_tokens_of(special_tokens)
         for token in self.special_tokens:
             self.vocabulary.setdefault(token.content, len(self.vocabulary))
-        self.names = dict(names or {})
-        for task, name in self.names.items():
-            if task not in NAMED or name not in self.vocabulary:
-                raise ValueError(f"names has {task!r}: {name!r}, expected one of {', '.join(NAMED)} and a known token")
+        self.names = {}
+        self._set_names(names)
         if self.names.get("unk_token") not in vocabulary:
             raise ValueError(f"unk_token must be a token of the vocabulary, got {self.names.get('unk_token')!r}")
         self.lower_case = flag("lower_case", lower_case)
         self.strip_accents = lower_case if strip_accents is None else flag("strip_accents", strip_accents)
         self.chinese_alone, self.clean_up = flag("chinese_alone", chinese_alone), flag("clean_up", clean_up)
         self.max_word = integer("max_word", max_word, 1)
-        self.prefix, self.suffix = token_ids("prefix", prefix), token_ids("suffix", suffix)
+        self.prefix, self.suffix = (
+            known_ids("prefix", prefix, self.vocabulary),
+            known_ids("suffix", suffix, self.vocabulary),
+        )
         self._tokens = sorted(self.vocabulary, key=self.vocabulary.get)
         for token in self.special_tokens:
             if token.normalized:  # `decode` shows it as it is found: normalized

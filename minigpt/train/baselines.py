@@ -10,9 +10,11 @@ from ..data import check_tokens
 
 
 def unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:
-    """(V,) probabilities of the tokens: how often each occurs, plus 1, divided by the sum. ValueError for no tokens."""
-    check_tokens("tokens", tokens, 1)
-    counts = np.bincount(tokens, minlength=integer("vocab_size", vocab_size, 1)) + 1
+    """(V,) probabilities of the tokens: how often each occurs, plus 1, divided by the sum. ValueError for no tokens,
+    and for one outside the vocabulary."""
+    vocab_size = integer("vocab_size", vocab_size, 1)
+    _check_ids("tokens", tokens, 1, vocab_size)
+    counts = np.bincount(tokens, minlength=vocab_size) + 1
     return counts / counts.sum()
 
 
@@ -25,7 +27,7 @@ def kneser_ney_nll(tokens: np.ndarray, held_out: np.ndarray, vocab_size: int, or
     w is a token, h the n - 1 tokens before it. c counts occurrences for the highest order, and for the lower ones how
     many different tokens stand before a run; N(h) is how many different tokens follow h; D = n1 / (n1 + 2 n2), where
     n1 and n2 are the numbers of runs with c = 1 and c = 2. Below order 1 all tokens are equally likely. Raises
-    ValueError for tokens fewer than order + 1, and for no held-out tokens.
+    ValueError for tokens fewer than order + 1, for no held-out tokens, and for one outside the vocabulary.
     """
     vocab_size = integer("vocab_size", vocab_size, 1)
     grams = _Grams.of(tokens, held_out, vocab_size, order)
@@ -73,8 +75,8 @@ class _Grams:
     @staticmethod
     def of(tokens, held_out, vocab_size, order) -> "_Grams":
         order = integer("order", order, 1)
-        check_tokens("tokens", tokens, order + 1)
-        check_tokens("held_out", held_out, 1)
+        _check_ids("tokens", tokens, order + 1, vocab_size)
+        _check_ids("held_out", held_out, 1, vocab_size)
         return _Grams(np.array(tokens, dtype=np.int64), np.array(held_out, dtype=np.int64), vocab_size, order)
 
     def __init__(self, tokens, held_out, vocab_size, order):
@@ -116,6 +118,14 @@ class _Grams:
         none, gram = np.full(n - 1, -1), self.held_ids[n]
         histories = np.concatenate([none, self.held_ids[n - 1][: len(gram)]])
         return histories[: self.n_held_out], np.concatenate([none, gram])[: self.n_held_out]
+
+
+def _check_ids(name: str, tokens: np.ndarray, least: int, vocab_size: int) -> None:
+    """Raise ValueError unless tokens are at least so many ids of a vocabulary."""
+    check_tokens(name, tokens, least)
+    for id in (np.min(tokens), np.max(tokens)):
+        if not 0 <= id < vocab_size:
+            raise ValueError(f"{name} has the id {id}, outside 0..{vocab_size - 1} (vocab_size={vocab_size})")
 
 
 def primed_lzma_bytes(training: Sequence[str], held_out: Sequence[str]) -> int:

@@ -128,7 +128,7 @@ class Spans:
 
 
 def _ids(name: str, ids) -> tuple[int, ...]:
-    return tuple(token_ids(name, ids))
+    return tuple(integer(name, id, least=0) for id in token_ids(name, ids))
 
 
 class _MaskedLoss(nn.Module):
