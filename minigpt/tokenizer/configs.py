@@ -100,16 +100,19 @@ def special_token(entry: dict | str, file: Path) -> SpecialToken:
 
 def added_tokens(directory: Path, config: dict) -> list[tuple[SpecialToken, int]]:
     """Tokens with their ids from tokenizer_config.json, or in older folders from added_tokens.json."""
+    in_config = "added_tokens_decoder" in config
+    file = directory / (CONFIG if in_config else ADDED)
+    written = config["added_tokens_decoder"] if in_config else read_json(file) if file.is_file() else {}
     try:
-        if "added_tokens_decoder" in config:
-            file = directory / CONFIG
-            entries = sorted((int(id), entry) for id, entry in config["added_tokens_decoder"].items())
-            return [(special_token(entry, file), id) for id, entry in entries]
-        file = directory / ADDED
-        entries = sorted((int(id), content) for content, id in read_json(file).items()) if file.is_file() else []
-        return [(SpecialToken(content, special=False, normalized=True), id) for id, content in entries]
-    except (TypeError, AttributeError) as error:
+        if in_config:  # here the ids are names of fields, so they are texts
+            entries = sorted((int(id), entry) for id, entry in written.items())
+        else:
+            entries = sorted((integer("an id", id, 0), content) for content, id in written.items())
+    except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{file}: expected tokens and their ids ({error})") from None
+    if in_config:
+        return [(special_token(entry, file), id) for id, entry in entries]
+    return [(SpecialToken(content, special=False, normalized=True), id) for id, content in entries]
 
 
 def named_tokens(directory: Path, config: dict, family: str) -> dict[str, SpecialToken]:

@@ -123,7 +123,8 @@ class _Grams:
 def _check_ids(name: str, tokens: np.ndarray, least: int, vocab_size: int) -> None:
     """Raise ValueError unless tokens are at least so many ids of a vocabulary."""
     check_tokens(name, tokens, least)
-    for id in (np.min(tokens), np.max(tokens)):
+    ids = np.asarray(tokens)
+    for id in (ids.min(), ids.max()):
         if not 0 <= id < vocab_size:
             raise ValueError(f"{name} has the id {id}, outside 0..{vocab_size - 1} (vocab_size={vocab_size})")
 
