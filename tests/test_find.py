@@ -289,6 +289,23 @@ def test_a_path_may_be_seen_from_the_clones_folder_only(cache, tmp_path, monkeyp
         find_checkpoint("weights/tinny")
 
 
+def test_only_folders_are_similar_to_a_folder(here):
+    (here / "notes").write_text("a file")
+    with pytest.raises(CheckpointError, match="there is no folder ./notess") as caught:
+        find_checkpoint("./notess")
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_a_damaged_list_of_shards_is_named_and_not_fetched_again(cache, published, tmp_path, monkeypatch):
+    """A checkpoint with such a list is there: it is the list that has to be looked at."""
+    monkeypatch.setenv("MINIGPT_WEIGHTS", str(tmp_path / "weights"))
+    folder = shards(published, tmp_path / "weights" / "gpt2")
+    for damaged in ("{", "{}", '{"weight_map": {"a": "one.safetensors", "b": 5}}'):
+        (folder / f"{WEIGHTS_FILE}.index.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=f"gpt2/{WEIGHTS_FILE}.index.json"):
+            load_model("gpt2")
+
+
 @pytest.mark.parametrize("name", ["google/flan-t5-small", "gpt2", "owner/name"])
 def test_a_name_on_the_hub_is_still_asked_for(here, name):
     """Also one of the known names where its owner's folder is here by chance."""
