@@ -290,10 +290,20 @@ def test_a_path_may_be_seen_from_the_clones_folder_only(cache, tmp_path, monkeyp
 
 
 def test_only_folders_are_similar_to_a_folder(here):
-    (here / "notes").write_text("a file")
-    with pytest.raises(CheckpointError, match="there is no folder ./notess") as caught:
-        find_checkpoint("./notess")
+    (here / "poems").write_text("a file")
+    with pytest.raises(CheckpointError, match="there is no folder ./poemss") as caught:
+        find_checkpoint("./poemss")
     assert "Did you mean" not in str(caught.value)
+
+
+def test_each_name_is_offered_once(cache, published, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINIGPT_WEIGHTS", str(tmp_path / "weights"))
+    for name in ("gpt2", "mine"):
+        shutil.copytree(published, tmp_path / "weights" / name)
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint("gpt17")
+    offered = str(caught.value).split("or one of ")[1].split(", ")
+    assert len(offered) == len(set(offered)) and {"mine", "tiny", *HUB_NAMES} <= set(offered)
 
 
 def test_a_damaged_list_of_shards_is_named_and_not_fetched_again(cache, published, tmp_path, monkeypatch):
