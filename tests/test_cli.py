@@ -49,8 +49,22 @@ def test_verify_names_the_layer_of_a_bug(capsys, monkeypatch):
     monkeypatch.setattr(verify_command, "load_model", slightly_off)
     code, out, _ = run(capsys, "verify", "--device", "cpu")
     assert code == 1 and "✗" in out and "They differ from layer 2 on. The verdict is a bug" in out
-    report = json.loads(run(capsys, "verify", "--device", "cpu", "--json")[1])
-    assert report["verdict"] == "bug" and report["first_layer"] == 2
+    code, out, err = run(capsys, "verify", "--device", "cpu", "--json")
+    report = json.loads(out)
+    assert code == 1 and err == "" and report["verdict"] == "bug" and report["first_layer"] == 2
+
+
+def test_verify_says_where_a_bug_is_after_the_last_layer(capsys, monkeypatch):
+    def slightly_off(*arguments):
+        model = load_model(*arguments)
+        right = model.logits
+        model.logits = lambda hidden: 1.001 * right(hidden)
+        return model
+
+    monkeypatch.setattr(verify_command, "load_model", slightly_off)
+    assert "They differ after the last layer. The verdict is a bug" in run(capsys, "verify", "--device", "cpu")[1]
+    code, out, _ = run(capsys, "verify", "--device", "cpu", "--json")
+    assert code == 1 and json.loads(out)["first_layer"] is None
 
 
 def test_verify_knows_rounding_when_it_sees_it(capsys, monkeypatch):

@@ -1,13 +1,19 @@
-"""Closed streams and pipes: no command ends in a traceback, and --json prints JSON."""
+"""Closed streams and pipes, and how a command ends: never in a traceback, with an exit code that says why; --json
+prints JSON."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+from command_line import run
 
+from minigpt.commands import generate as generate_command
 from minigpt.commands.main import main
 
+ONE = ["generate", "Return the", "--max-new-tokens", 3]
 SHORT = "Return the number of items in the list.\n" * 20
 COMMANDS = {
     "generate": ["generate", "Return the", "--max-new-tokens", "3"],
@@ -61,3 +67,54 @@ def test_closed_descriptors(folder, closed):
     lines = done.stdout.splitlines()
     assert [json.loads(line)["prompt"] for line in lines] == ([] if closed == ">&-" else ["Return the", "If"])
     assert ("tokens per second" in done.stderr) == (closed != "2>&-")
+
+
+# --- how a command ends ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error, code, words",
+    [
+        (KeyboardInterrupt(), 130, "\nminigpt: interrupted\n"),
+        (FloatingPointError("the logits are not finite"), 2, "minigpt: the logits are not finite\n"),
+        (ImportError("pip install it"), 2, "minigpt: pip install it\n"),
+        (ValueError("one line\n   and another\n"), 2, "minigpt: one line and another\n"),
+        (OSError(28, "No space left on device", "a.txt"), 2, "minigpt: a.txt: No space left on device\n"),
+        (OSError("the disk"), 2, "minigpt: the disk\n"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_each_error_has_its_exit_code_and_one_line(capsys, monkeypatch, error, code, words, more):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(generate_command, "load", fail)
+    assert run(capsys, *ONE, *more) == (code, "", words)
+
+
+def test_a_closed_pipe_is_no_error(capsys, monkeypatch):
+    """`python -m minigpt generate ... | head -1`: what head does not read goes nowhere, without a word."""
+
+    def fail(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    closed = []
+    monkeypatch.setattr(generate_command, "load", fail)
+    monkeypatch.setattr(os, "open", lambda path, flags: path)
+    monkeypatch.setattr(os, "dup2", lambda *ends: closed.append(ends))
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 77, raising=False)
+    done = run(capsys, *ONE)
+    monkeypatch.undo()
+    assert done == (0, "", "") and closed == [(os.devnull, 77)]
+
+
+def test_a_stream_set_to_ascii_is_written_in_utf_8(monkeypatch):
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert main(["generate", "春眠", "--max-new-tokens", "1", "--json"]) == 0
+    assert main(["generate", "--file", "\udc80.txt"]) == 2  # a name that is no UTF-8 is shown with a ?
+    out.flush()
+    err.flush()
+    assert json.loads(out.buffer.getvalue().decode("utf-8"))["prompt"] == "春眠"
+    assert "minigpt: ?.txt: No such file" in err.buffer.getvalue().decode("utf-8")
