@@ -519,6 +519,42 @@ def test_a_save_that_died_after_its_weights_were_in_place_is_finished(ours, fold
     assert not list(folder.glob("*.new"))
 
 
+def test_a_save_that_died_before_it_deleted_a_file_is_finished(folder, tmp_path_factory):
+    """Another tokenizer's files were in the folder: after the save they would be a second tokenizer."""
+    new_folder = tmp_path_factory.mktemp("new")
+    (folder / "vocab.txt").write_text("a\n")
+    shutil.copytree(folder, new_folder, dirs_exist_ok=True)
+    tokenizer = Tokenizer.train(["some text"], 270)
+    save_model(pair(SEED + 1, torch.float32, vocab_size=264)[0], new_folder, tokenizer)
+    assert not (new_folder / "vocab.txt").exists()
+    shutil.copy(new_folder / "model.safetensors", folder)
+    for name in tokenizer.files():
+        shutil.copy(new_folder / name, folder / f"{name}.new")
+    assert load_tokenizer(folder).merges == tokenizer.merges and not (folder / "vocab.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "content, is_kept",
+    [
+        ('{"eos_token_id": 5, "temperature": 0.6}', True),
+        ('{"eos_token_id": [5], "bos_token_id": 6}', True),
+        ('{"temperature": 0.6}', True),
+        ('{"eos_token_id": 7}', False),
+        ('{"eos_token_id": 5, "bos_token_id": 7}', False),
+        ('{"eos_token_id": [5, 7]}', False),
+        ("{", False),
+        ("[5]", False),
+    ],
+)
+def test_how_to_generate_is_kept_where_it_is_the_models(folder, content, is_kept):
+    """What cannot be read, or names other ids, is another model's: transformers would end texts by it."""
+    model = pair(SEED, torch.float32, eos_token_id=5, bos_token_id=6)[0]
+    (folder / "generation_config.json").write_text(content)
+    save_model(model, folder)
+    assert (folder / "generation_config.json").exists() == is_kept
+    assert load_model(folder).config == model.config
+
+
 def test_leftovers_of_a_save_that_never_counted_are_ignored(ours, folder):
     (folder / "config.json.new").write_text('{"model_type": "gpt2"}')
     (folder / "model.safetensors.new").write_bytes(b"half")

@@ -6,7 +6,9 @@ With several processes, each family's run is then set back to a snapshot, and re
 dropout. Rank 1 works as if on another machine: it has a folder of its own, without snapshots, and gets what rank 0 has.
 """
 
+import contextlib
 import dataclasses
+import io
 import shutil
 import signal
 import sys
@@ -98,9 +100,11 @@ def stop_one(group: Group) -> None:
             signal.raise_signal(signal.SIGTERM)
 
     model.register_forward_pre_hook(ask_to_stop)
-    config = dataclasses.replace(CONFIG, micro_batch_size=None)
-    history = train(model, text(), text(200), config, on_record=reports.append, group=group)
+    config, noted = dataclasses.replace(CONFIG, micro_batch_size=None), io.StringIO()
+    with contextlib.redirect_stderr(noted):
+        history = train(model, text(), text(200), config, on_record=reports.append, group=group)
     assert [record.step for record in history] == [2] and len(reports) == (1 if group.writes else 0)
+    assert ("training: " in noted.getvalue()) == group.writes
 
 
 def share_files(folder: Path, group: Group) -> None:
