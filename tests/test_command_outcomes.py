@@ -35,6 +35,7 @@ def answers(*of):
 OUTCOMES = [
     # arguments, stdout, stderr: regular expressions of the whole
     (ONE, f"Return the{LINE}", f"{SPEED}, ended by: length\n"),
+    ([*ONE[:3], 0], "Return the\n", "0 tokens, 0 tokens per second, ended by: length\n"),
     ([*ONE, "--prompt-lookup"], f"Return the{LINE}", f"{SPEED}, ended by: length\n"),
     ([*ONE, "--num-beams", 2], f"Return the{LINE}", f"{SPEED}\n"),
     ([*ONE, "--show-probabilities"], f"Return the{LINE}" + f"   [123] {LINE}" * 3, f"{SPEED}\n"),

@@ -14,6 +14,8 @@ from minigpt import GPT2, Bert, BertConfig, GPT2Config, Tokenizer, data, generat
 from minigpt.data.corruption import masked_tokens, spans
 from minigpt.generation.beams import beam_search
 from minigpt.generation.drafts import speculate
+from minigpt.generation.loop import log_probabilities
+from minigpt.generation.settings import Settings
 from minigpt.tokenizer import LibraryTokenizer, SpecialToken, WordPiece
 from minigpt.train import MaskedTokens, Spans, TrainConfig
 from minigpt.train.baselines import kneser_ney_guesses, kneser_ney_nll, primed_lzma_bytes, unigram
@@ -160,3 +162,14 @@ def listed_arguments() -> set[str]:
 def test_every_list_is_here():
     there = {name for name in listed_arguments() if name.partition("(")[0] not in MADE_HERE}
     assert sorted(there - LISTS.keys()) == sorted(CHECKED_BEFORE)
+
+
+def test_the_second_row_of_a_batch_is_checked_like_the_first():
+    good, forbidden, broken = [1.0, 2.0], [-torch.inf, -torch.inf], [1.0, torch.nan]
+    for rows in ([good, forbidden], [forbidden, good]):
+        for settings in (Settings(), Settings(do_sample=True, seed=1)):
+            with pytest.raises(ValueError, match="no token can be chosen: the processors forbid all of them"):
+                settings.chooser([[1], [2]])(torch.tensor(rows), [0, 1])
+    for rows in ([good, broken], [broken, good]):
+        with pytest.raises(FloatingPointError, match="the model's logits are not finite"):
+            log_probabilities(torch.tensor(rows))
