@@ -11,6 +11,7 @@ from command_line import run
 from torch.utils.flop_counter import FlopCounterMode
 
 from minigpt import GPT2, GPT2Config
+from minigpt.commands import bench
 from minigpt.compare import memory, speed, timing
 from minigpt.compare.speed import BASELINE, SharedCheckpoint, Workload
 
@@ -123,6 +124,23 @@ def test_the_command(arguments, monkeypatch, capsys, tmp_path):
         assert {"limits", "memory", "importing"} <= found.keys()
     code, out, _ = run(capsys, "bench", "--quick", *arguments)
     assert code == 0 and ("explicit" in out) and len(out.splitlines()) > 10
+
+
+@pytest.mark.parametrize("quick, rounds, workload", [(["--quick"], 3, speed.QUICK), ([], 7, speed.FULL)])
+def test_quick_is_fewer_rounds_of_smaller_work(quick, rounds, workload, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(memory, "growth", lambda config, rounds, device: asked.append(rounds) or [])
+    assert json.loads(run(capsys, "bench", *quick, "--growth", "--json")[1])["quick"] is bool(quick)
+    assert asked == [rounds]
+    monkeypatch.undo()
+    monkeypatch.setattr(speed, "SharedCheckpoint", lambda *_: None)
+    monkeypatch.setattr(speed, "limits", lambda _: {})
+    monkeypatch.setattr(memory, "memory", lambda _, workload: asked.append(workload) or {})
+    monkeypatch.setattr(memory, "importing", lambda workload: asked.append(workload) or {})
+    monkeypatch.setitem(bench.WORKS, "forward", lambda _, workload: asked.append(workload))
+    options = SimpleNamespace(quick=bool(quick), dtype=["float32"], work=["forward"])
+    bench.measure(options, SMALL, torch.device("cpu"))
+    assert asked[1:] == [workload] * 3
 
 
 def test_a_picture_that_cannot_be_written_is_found_out_first(capsys):
