@@ -62,9 +62,8 @@ def test_verify_says_where_a_bug_is_after_the_last_layer(capsys, monkeypatch):
         return model
 
     monkeypatch.setattr(verify_command, "load_model", slightly_off)
-    assert "They differ after the last layer. The verdict is a bug" in run(capsys, "verify", "--device", "cpu")[1]
-    code, out, _ = run(capsys, "verify", "--device", "cpu", "--json")
-    assert code == 1 and json.loads(out)["first_layer"] is None
+    code, out, _ = run(capsys, "verify", "--device", "cpu")
+    assert code == 1 and "They differ after the last layer. The verdict is a bug" in out
 
 
 def test_verify_knows_rounding_when_it_sees_it(capsys, monkeypatch):

@@ -199,7 +199,10 @@ def same_weights(folder, expected) -> bool:
 
 @pytest.fixture(scope="module")
 def of_two_processes(tmp_path_factory):
-    """The folder in which two processes have trained each family, and resumed it (tests/two_processes.py)."""
+    """The folder in which two processes have trained each family, and resumed it (tests/two_processes.py).
+
+    torchrun's exit code does not count: while it ends, a process of torch 2.13 now and then calls abort ("terminate
+    called without an active exception"), on a busy machine, also in a program of ten lines."""
     folder = tmp_path_factory.mktemp("two-processes")
     command = [
         sys.executable,
@@ -212,7 +215,7 @@ def of_two_processes(tmp_path_factory):
         folder,
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert {path.name for path in folder.glob("done-*")} == {"done-0", "done-1"}, done.stderr[-3000:]
     return folder
 
 
