@@ -91,7 +91,8 @@ def ask_each_other(group: Group) -> None:
 
 
 def stop_one(group: Group) -> None:
-    """A signal reaches rank 1 alone, in step 2. Both end after that step, and rank 0 alone reports."""
+    """A signal reaches rank 1 alone, in step 2. Both end after that step, and rank 0 alone reports. Each has drawn its
+    random numbers from a seed of its own."""
     model, passes, reports = small_model(), [], []
 
     def ask_to_stop(*_):
@@ -105,6 +106,7 @@ def stop_one(group: Group) -> None:
         history = train(model, text(), text(200), config, on_record=reports.append, group=group)
     assert [record.step for record in history] == [2] and len(reports) == (1 if group.writes else 0)
     assert ("training: " in noted.getvalue()) == group.writes
+    assert group.gather(torch.initial_seed()) == [CONFIG.seed, CONFIG.seed + 1]
 
 
 def share_files(folder: Path, group: Group) -> None:
