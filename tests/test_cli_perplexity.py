@@ -61,6 +61,7 @@ def test_a_text_without_spaces_has_a_number_per_character_and_none_per_word(caps
     assert numbers["character_perplexity"] == pytest.approx(scores.character_perplexity(len(text)), rel=1e-4)
     out = run(capsys, "perplexity", "--text", file)[1]
     [line] = [line for line in out.splitlines() if line.startswith("word_perplexity")]
+    assert out.count("words need spaces") == 1, "it is said of one number"
     assert line.split()[1:5] == ["-", "words", "need", "spaces,"] and " words, " not in out.splitlines()[0]
     assert f"; {len(text)} characters, {len(text.encode())} bytes" in out.splitlines()[0]
     out = run(capsys, "perplexity", "--text", file, "--window", 64, "--stride", 32, 16)[1]
