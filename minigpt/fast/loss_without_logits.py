@@ -1,5 +1,7 @@
 """The loss without holding its logits: head and loss a few rows at a time; and a model with its loss as one module."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -52,8 +54,10 @@ def linear_cross_entropy(
     rows, chosen = (hidden.flatten(0, -2), targets.flatten()) if counts.all() else (hidden[counts], targets[counts])
     if reduction == "none":
         parts = zip(rows.split(chunk_size), chosen.split(chunk_size), strict=True)
-        options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing random happens in there
-        losses = [checkpoint(_row_losses, part, weight, of_part, **options) for part, of_part in parts]
+        losses_of = _row_losses
+        if torch.is_grad_enabled():  # without gradients nothing is kept, and torch need not load what checkpoint needs
+            losses_of = partial(checkpoint, _row_losses, use_reentrant=False, preserve_rng_state=False)
+        losses = [losses_of(part, weight, of_part) for part, of_part in parts]
         return losses[0].new_zeros(targets.shape).masked_scatter(counts, torch.cat(losses))
     if not torch.is_grad_enabled():
         rows, weight = rows.detach(), weight.detach()

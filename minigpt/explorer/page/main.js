@@ -1,0 +1,147 @@
+// The frame of the page: its views, its buttons, its keys; and how a new text comes in.
+
+const VIEWS = { attention: attentionView, head: headView, next: nextView, layers: layersView, perplexity: windowsView };
+
+// Draw the selected view again. A view that needs numbers from Python draws when they are there, unless another was
+// asked for meanwhile.
+let drawing = 0;
+async function show() {
+  const mine = ++drawing;
+  if (!state.reading) return;
+  document.body.dataset.view = state.view;
+  for (const button of byId("views").children) button.setAttribute("aria-selected", String(button.dataset.view === state.view));
+  tip({ clientX: 0, clientY: 0 }, null);
+  try {
+    await VIEWS[state.view].draw(byId("view"), () => mine === drawing);
+  } catch (error) {
+    heads.clear();
+    tell(error.message, "error");
+  }
+  if (mine === drawing) document.body.dataset.drawn = String(mine);
+}
+
+// A text that Python has read. query is the token that looks at first.
+async function newReading(reading, query) {
+  heads.clear();
+  Object.assign(state, { reading, effects: null, off: [], without: null });
+  if (!state.kind) {
+    state.kind = reading.attention.at(-1).kind;
+    for (const { kind } of reading.attention) state.chosen[kind] = { layer: layersOf(kind), head: null };
+  }
+  const one = attentionOf(state.kind);
+  state.query = Math.min(one.queries === "tokens" ? query : state.query, rowOfTokens(one.queries).ids.length - 1);
+  const weights = rowOf(part(one.means, layersOf(state.kind)), state.query);
+  state.key = weights.indexOf(Math.max(...weights)); // where it looks most
+  drawTokens();
+  await show();
+  if (!state.running && reading.prediction) findEffects(reading);
+}
+
+// What each head alone changes comes after the rest: it is many forward passes. Of a large model it does not come.
+async function findEffects(reading) {
+  try {
+    const found = live ? (await ask("effects", { ...ids(), position: reading.prediction.position })).effects : page.inside.effects;
+    if (state.reading !== reading || !found) return;
+    state.effects = found;
+    if (state.view === "attention") await show();
+  } catch { /* the page is as useful without them */ }
+}
+
+const readText = () => attempt(async (isNewest) => {
+  const reading = await ask("read", { text: byId("text").value });
+  if (!isNewest()) return;
+  state.ended = null;
+  await newReading(reading, reading.prediction ? reading.prediction.position : reading.tokens.ids.length - 1);
+});
+
+// --- language, colours, words ----------------------------------------------------------------------------------------
+
+function speak() {
+  document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  for (const element of document.querySelectorAll("[data-say]")) element.textContent = say(element.dataset.say);
+  byId("language").textContent = language === "zh" ? "English" : "中文";
+  byId("theme").textContent = say(document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+  byId("text").placeholder = say("type here");
+  byId("text").setAttribute("aria-label", say("type here"));
+  byId("model").textContent = `${model.name} · ${model.class} · ${say("sizes", {
+    layers: Object.values(model.layers).slice(0, 2).join(" + "), heads: model.heads, width: model.width, n: (model.parameters / 1e6).toFixed(1) })}`;
+  byId("views").replaceChildren(...Object.keys(VIEWS).map((name, n) => make("button", {
+    type: "button", role: "tab", "data-view": name, "aria-selected": String(name === state.view), title: String(n + 1),
+    onclick: () => { state.view = name; show(); } }, say(name === "next" && model.predicts === "gap" ? "view gap" : "view " + name))));
+  const keys = ["← →", "↑ ↓", "[ ]", "1 … 5", "m", ...(live ? ["n", "b", "r", "/"] : []), "x", "l", "d", "?"];
+  byId("key-list").replaceChildren(...keys.flatMap((key) => [make("dt", {}, key), make("dd", {}, say("key " + key))]));
+  if (state.reading) { drawTokens(); show(); }
+}
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  remember("theme", name);
+  speak();
+}
+
+function setLanguage(name) {
+  language = name;
+  remember("language", name);
+  speak();
+}
+
+// --- keys ------------------------------------------------------------------------------------------------------------
+
+const step = (value, by, least, most) => Math.max(least, Math.min(most, value + by));
+
+function moveHead(layers, headsOn) {
+  const now = chosen();
+  const head = headsOn ? step(now.head ?? (headsOn > 0 ? -1 : model.heads), headsOn, 0, model.heads - 1) : now.head;
+  const last = layersOf(state.kind) - (head == null ? 0 : 1);
+  choose(state.kind, step(Math.min(now.layer, last), layers, 0, last), head);
+}
+
+const KEYS = {
+  ArrowLeft: () => { state.query = Math.max(0, state.query - 1); show(); },
+  ArrowRight: () => { state.query = step(state.query, 1, 0, rowOfTokens(attentionOf(state.kind).queries).ids.length - 1); show(); },
+  ArrowUp: () => moveHead(-1, 0),
+  ArrowDown: () => moveHead(1, 0),
+  "[": () => moveHead(0, -1),
+  "]": () => moveHead(0, 1),
+  m: () => { state.lines = !state.lines; show(); },
+  x: () => { if (chosen().head != null && canSwitch()) toggleHead(state.kind, chosen().layer, chosen().head); },
+  l: () => setLanguage(language === "zh" ? "en" : "zh"),
+  d: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
+  "?": () => byId("keyboard").showModal(),
+};
+const KEYS_OF_WRITING = {
+  n: () => { if (model.predicts === "next" && state.reading.tokens.ids.length < model.most_tokens) writeNext(); },
+  b: () => { if (model.predicts === "next" && state.reading.tokens.ids.length > 1) back(); },
+  r: () => { if (model.predicts === "next") run(); },
+  "/": () => byId("text").focus(),
+};
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, dialog");
+  if (event.key === "Escape" && typing) event.target.blur();
+  if (event.key === "Enter" && event.target.id === "text" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    readText();
+  }
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || !state.reading) return;
+  const view = Object.keys(VIEWS)[Number(event.key) - 1];
+  const action = view ? () => { state.view = view; show(); } : KEYS[event.key] ?? (live && KEYS_OF_WRITING[event.key]);
+  if (!action) return;
+  event.preventDefault();
+  action();
+});
+
+byId("language").addEventListener("click", KEYS.l);
+byId("theme").addEventListener("click", KEYS.d);
+byId("help").addEventListener("click", KEYS["?"]);
+byId("ask").addEventListener("submit", (event) => { event.preventDefault(); readText(); });
+let resized;
+addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(show, 150); });
+
+document.documentElement.dataset.theme = remembered("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+document.documentElement.dataset.live = String(live);
+for (const element of document.querySelectorAll(".only-live")) element.hidden = !live;
+byId("text").value = page.text;
+speak();
+if (live) readText();
+else newReading(page.inside.reading, page.inside.reading.prediction.position);

@@ -1,0 +1,74 @@
+// The text as tokens, always in sight: coloured by the model's surprise; clicked, a token is the one that looks.
+
+// The surprise of a loss, from 0 (certain) to 1 (8 nats or more: one chance in 3000), as in plots/perplexity.py.
+const surprise = (loss) => Math.min(loss / 8, 1);
+const surpriseColour = (loss) =>
+  loss == null ? "transparent" : `color-mix(in srgb, var(--orange) ${Math.round(78 * surprise(loss))}%, transparent)`;
+
+function pieceWithBlanks(piece) {
+  return [...shown(piece)].map((character) =>
+    "␣⏎⇥".includes(character) ? make("span", { class: "blank" }, character) : character);
+}
+
+function tokenButton(row, name, i, losses) {
+  const loss = losses ? losses[i] : null;
+  return make("button", {
+    type: "button", class: "token", "--surprise": surpriseColour(loss), "data-row": name, "data-place": i,
+    onclick: () => selectToken(name, i),
+    onpointerenter: () => hoverToken(name, i),
+    onpointerleave: () => hoverToken(name, null),
+  }, ...pieceWithBlanks(row.pieces[i]), make("small", {}, losses ? `${row.ids[i]} · ${loss == null ? "–" : short(loss)}` : `${row.ids[i]}`));
+}
+
+function drawTokens() {
+  const { tokens, source, losses, perplexity } = state.reading;
+  const scored = losses.filter((loss) => loss != null);
+  const strip = (row, name, values) =>
+    make("div", { class: "tokens", id: "row-" + name }, ...row.ids.map((_, i) => tokenButton(row, name, i, values)));
+  const legend = make("span", { class: "legend" });
+  legend.style.background = "linear-gradient(90deg, transparent, color-mix(in srgb, var(--orange) 78%, transparent))";
+  const facts = perplexity == null ? [say(model.predicts === "gap" ? "no losses: gap" : "no losses")] : [
+    say("mean loss", { loss: exact(sum(scored) / scored.length) }), " · ",
+    make("span", { id: "perplexity" }, say("perplexity is", { perplexity: exact(perplexity) })), " · ",
+    say("certain"), legend, say("surprised")];
+  byId("tokens").replaceChildren(
+    ...(source ? [make("h3", {}, say("source")), strip(source, "source", null), make("h3", {}, say("written"))] : []),
+    strip(tokens, "tokens", scored.length ? losses : null),
+    make("p", { class: "quiet", id: "facts" }, say("n tokens", { n: tokens.ids.length }), " · ", ...facts));
+  markTokens();
+}
+
+const tokenBoxes = (name) => byId("row-" + name)?.children ?? [];
+
+// Frame the token that looks; underline what it looks at (blue), or while a key is pointed at, who looks at it (green).
+function markTokens(weights = null, name = null, to = "blue", selected = state.query) {
+  const queries = attentionOf(state.kind).queries;
+  for (const row of ["source", "tokens"]) {
+    [...tokenBoxes(row)].forEach((box, i) => {
+      box.classList.toggle("selected", row === queries && i === selected);
+      const weight = row === name ? weights[i] : 0;
+      box.classList.toggle("looked", weight > 0.003);
+      if (weight > 0.003) box.style.setProperty("--looked", `color-mix(in srgb, var(--${to}) ${Math.round(15 + 85 * Math.sqrt(weight))}%, transparent)`);
+    });
+  }
+}
+
+function selectToken(name, i) {
+  const one = attentionOf(state.kind);
+  if (one.queries === name) {
+    state.query = i;
+    if (one.causal) state.key = Math.min(state.key, i);
+  } else if (one.keys === name) {
+    state.key = i;
+  } else {
+    state.kind = state.reading.attention.find((other) => other.queries === name).kind;
+    state.query = i;
+    state.key = Math.min(state.key, rowOfTokens(attentionOf(state.kind).keys).ids.length - 1);
+  }
+  show();
+}
+
+// Where a token looks is shown by the view, if it has something to show.
+function hoverToken(name, i) {
+  VIEWS[state.view].hover?.(name, i);
+}

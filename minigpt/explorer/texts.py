@@ -1,0 +1,115 @@
+"""What a model reads of a typed text: token ids, within the limits of the model and of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from .._checks import check_ids, integer, token_ids
+from ..generation import generate
+from ..tokenizer import Tokenizer
+
+MOST_TOKENS = 256  # a map of 256 × 256 weights is the largest that a page can show
+FIRST_ANSWER = 12  # tokens that a T5 writes when it gets a new source: its cross attention has a row for each
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is looked at, its tokenizer, and the name that the page shows. last holds the last text that was
+    traced: a reader looks at one head after the other. The model must not change meanwhile."""
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    name: str = ""
+    last: dict = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def has_encoder(self) -> bool:
+        return getattr(self.model, "has_encoder", False)
+
+    @property
+    def looks_at_both_sides(self) -> bool:
+        return getattr(self.model, "looks_at_both_sides", False)
+
+    @property
+    def most_tokens(self) -> int:
+        """The most tokens of one text on the page."""
+        context = self.model.max_tokens
+        return MOST_TOKENS if context is None else min(context, MOST_TOKENS)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """tokens (T) are what the model reads; of a T5 what its decoder has written, the start token first, and source (S)
+    is what its encoder reads. Other models have no source."""
+
+    tokens: list[int]
+    source: list[int] | None = None
+
+    def inputs(self, device) -> tuple[torch.Tensor, ...]:
+        """The arguments of model(...), as a batch of one row."""
+        rows = [self.tokens] if self.source is None else [self.source, self.tokens]
+        return tuple(torch.tensor([row], device=device) for row in rows)
+
+
+def texts_of(subject: Subject, text: str | None = None, tokens=None, source=None) -> Texts:
+    """A typed text, or the ids of one, as `Texts`. A typed text of a T5 is its source, and what it answers (greedy) is
+    what it has written.
+
+    Raises ValueError for a text that is empty or too long, for half a surrogate pair, and for ids out of range.
+    """
+    if (text is None) == (tokens is None):
+        raise ValueError("give a text, or the ids of its tokens: one of the two")
+    if text is None:
+        found = Texts(token_ids("tokens", tokens), None if source is None else token_ids("source", source))
+        if (found.source is not None) != subject.has_encoder:
+            raise ValueError("a T5 needs tokens and source, another model tokens only")
+    elif not isinstance(text, str) or not text:
+        raise ValueError("the text is empty: type at least one character")
+    else:
+        found = Texts(_encode(subject, text))
+        if subject.has_encoder:
+            _check(subject, Texts(found.tokens, found.tokens))
+            [written] = generate(subject.model, [found.tokens], FIRST_ANSWER)
+            found = Texts(written, found.tokens)
+    _check(subject, found)
+    return found
+
+
+def _encode(subject: Subject, text: str) -> list[int]:
+    """The ids of a text, refused before it is cut where it must be too long: no token has more than 500 characters."""
+    longest = 500 * subject.most_tokens
+    if len(text) > longest:
+        raise ValueError(f"the text has {len(text)} characters; the page takes at most {longest}")
+    return subject.tokenizer.encode(text)
+
+
+def _check(subject: Subject, texts: Texts) -> None:
+    most = subject.most_tokens
+    for name, row in (("text", texts.tokens), ("source", texts.source)):
+        if row is None:
+            continue
+        if not 1 <= len(row) <= most:
+            limit = "the model's context" if most == subject.model.max_tokens else "all that the page can draw"
+            raise ValueError(f"the {name} has {len(row)} tokens; from 1 to {most} can be shown, which is {limit}")
+        check_ids("token id", torch.tensor([row]), subject.model.vocab_size, "vocab_size")
+
+
+def pieces(subject: Subject, ids: Sequence[int]) -> list[str]:
+    """Each token alone, to be shown; a part of a character is written as its bytes, such as <E4><B8>."""
+    return subject.tokenizer.pieces(ids)
+
+
+def place(subject: Subject, texts: Texts, position=None) -> int:
+    """Where the page shows a prediction: after the last token; in a BERT at the first gap, or at the position that is
+    asked for. Raises ValueError for a position outside the text."""
+    last = len(texts.tokens) - 1
+    if position is not None:
+        return integer("position", position, 0, last)
+    if subject.looks_at_both_sides:
+        mask = getattr(subject.tokenizer, "mask_id", None)
+        return texts.tokens.index(mask) if mask in texts.tokens else max(0, last - 1)
+    return last
