@@ -12,6 +12,7 @@ TEXTS = {
     """\
 to begin with:
   python -m minigpt tour                               the lecture, start to end, every number checked
+  python -m minigpt explore                            attention, logits and choices of a model, in the browser
   python -m minigpt generate "Return the" --temperature 0.8 --seed 1
   python -m minigpt perplexity --text README.md        three perplexities of one text
   python -m minigpt fill "Return the [MASK]." --source bert-base-uncased
@@ -20,6 +21,7 @@ to begin with:
 """: """\
 可以这样开始：
   python -m minigpt tour                               从头到尾走一遍讲义，每个数都核对
+  python -m minigpt explore                            在浏览器里看模型的注意力、logits 和选择
   python -m minigpt generate "Return the" --temperature 0.8 --seed 1
   python -m minigpt perplexity --text README.md        同一段文本的三种困惑度
   python -m minigpt fill "Return the [MASK]." --source bert-base-uncased
@@ -34,6 +36,15 @@ to begin with:
     "of the model's numbers (default float32)": "模型里数的类型（默认 float32）",
     # tour.py
     "Walk through the lecture on a real model and check every claim": "用真实的模型走一遍讲义，检查每条结论",
+    # explore.py
+    "Show attention, logits and choices of a model in the browser, offline": (
+        "在浏览器里看模型的注意力、logits 和选择，不需要联网"
+    ),
+    "of the page's address; 0 = any free one (default 8000)": "网页地址的端口；0 表示任选一个空闲的（默认 8000）",
+    "print the address, and open no browser": "只输出地址，不打开浏览器",
+    "the text that the page begins with": "网页一开始显示的文本",
+    "write the page of TEXT as one file instead": "不开服务器，把 TEXT 的网页写成一个文件",
+    "the page is at {url}  (Ctrl-C ends it)": "网页在 {url}  （按 Ctrl-C 结束）",
     # generate.py
     "Continue texts, token by token (a T5 reads the prompt and writes its answer)": (
         "逐个词元续写文本（T5 则读 prompt，写出回答）"

@@ -1,5 +1,5 @@
 """The commands of `python -m minigpt`, one file each: `add` describes its arguments, `run` runs it."""
 
-from . import bench, download, fill, generate, perplexity, tour, train, verify
+from . import bench, download, explore, fill, generate, perplexity, tour, train, verify
 
-COMMANDS = (tour, generate, fill, perplexity, train, download, verify, bench)
+COMMANDS = (tour, explore, generate, fill, perplexity, train, download, verify, bench)

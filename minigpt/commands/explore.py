@@ -1,4 +1,4 @@
-"""python -m minigpt explore: a page that shows what a model computes for a text, served to this machine or as a file."""
+"""python -m minigpt explore: a page that shows what a model computes for a text, from a server or as a file."""
 
 import argparse
 import errno
@@ -24,7 +24,9 @@ def port(text: str) -> int:
 
 def add(parser) -> None:
     add_source(parser)
-    parser.add_argument("--port", type=port, default=8000, help="of the page's address; 0 = any free one (default 8000)")
+    parser.add_argument(
+        "--port", type=port, default=8000, help="of the page's address; 0 = any free one (default 8000)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
     parser.add_argument("--text", type=not_empty, metavar="TEXT", help="the text that the page begins with")
     parser.add_argument("--out", type=not_empty, metavar="HTML", help="write the page of TEXT as one file instead")

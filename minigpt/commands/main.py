@@ -17,6 +17,7 @@ from .chinese_help import into_chinese
 EPILOG = """\
 to begin with:
   python -m minigpt tour                               the lecture, start to end, every number checked
+  python -m minigpt explore                            attention, logits and choices of a model, in the browser
   python -m minigpt generate "Return the" --temperature 0.8 --seed 1
   python -m minigpt perplexity --text README.md        three perplexities of one text
   python -m minigpt fill "Return the [MASK]." --source bert-base-uncased

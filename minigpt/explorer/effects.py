@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from .heads import Head, all_heads, check_heads, logits_without
 from .texts import Subject, Texts, pieces, place
 
 N_COMPARED = 12
 MOST_TOKENS_READ = 16384  # heads × tokens of a text: a second of a tiny model, and more than 124M parameters can do
+MOST_PARAMETERS = 20_000_000
 
 
 def effects(subject: Subject, texts: Texts, position: int | None = None) -> list[dict] | None:
@@ -20,7 +19,7 @@ def effects(subject: Subject, texts: Texts, position: int | None = None) -> list
 
 
 def _is_large(subject: Subject) -> bool:
-    return sum(parameter.numel() for parameter in subject.model.parameters()) > 20e6
+    return sum(parameter.numel() for parameter in subject.model.parameters()) > MOST_PARAMETERS
 
 
 def without(subject: Subject, texts: Texts, heads, position: int | None = None) -> dict:

@@ -59,7 +59,9 @@ def check_heads(model: nn.Module, heads) -> list[Head]:
     layers, found = attention_layers(model), []
     for head in several("heads", heads, "heads, [kind, layer, head]"):
         if not (isinstance(head, list | tuple) and len(head) == 3 and isinstance(head[0], str) and head[0] in layers):
-            raise ValueError(f"heads must be a list of [kind, layer, head], kind one of {', '.join(layers)}; got {head!r:.80}")
+            raise ValueError(
+                f"heads must be a list of [kind, layer, head], kind one of {', '.join(layers)}; got {head!r:.80}"
+            )
         of_kind = layers[head[0]]
         layer = integer("layer", head[1], 0, len(of_kind) - 1)
         found.append(Head(head[0], layer, integer("head", head[2], 0, of_kind[layer].n_head - 1)))

@@ -22,17 +22,33 @@ from .windows import windows
 FOLDER = Path(__file__).parent / "page"
 # In the order in which they are joined: a file uses what stands before it.
 SCRIPTS = ("numbers", "state", "drawing", "tokens", "attention", "heads", "head", "next", "layers", "windows", "main")
-EXAMPLES = {  # what the text field begins with
-    "next": "Return the number of elements in the array. If the array is empty, return the",
+EXAMPLES = {  # what the text field begins with, by the name of the model, or by what it does
+    "tiny-zh": "春夜",
+    "next": "Return the number of elements in the array. If the array is empty, return the number of",
     "gap": "Open the [MASK] and return a file object.",
     "source": "Return the <extra_id_0> of the list",
 }
+LONG_EXAMPLE = """Return a new array of given shape and type, filled with zeros.
+
+Parameters
+----------
+shape : int or tuple of ints
+    Shape of the new array, e.g., (2, 3) or 2.
+dtype : data-type, optional
+    The desired data-type for the array, e.g., numpy.int8. Default is numpy.float64.
+
+Returns
+-------
+out : ndarray
+    Array of zeros with the given shape, dtype, and order.
+"""
 
 
 def live_page(subject: Subject, text: str | None = None) -> str:
     """The page that asks a server. text None = an example."""
     kind = "source" if subject.has_encoder else "gap" if subject.looks_at_both_sides else "next"
-    return _page(subject, EXAMPLES[kind] if text is None else text, None)
+    example = EXAMPLES.get(subject.name, EXAMPLES[kind])
+    return _page(subject, example if text is None else text, None)
 
 
 def whole_page(subject: Subject, text: str) -> str:
@@ -72,6 +88,7 @@ def _page(subject: Subject, text: str, inside: dict | None) -> str:
         "words": words(),
         "language": "zh" if in_chinese() else None,
         "text": text,
+        "long_text": LONG_EXAMPLE,
         "inside": inside,
     }
     policy = content_policy() if inside is None else content_policy(connect="'none'")

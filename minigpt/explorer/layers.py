@@ -62,13 +62,21 @@ def streams(subject: Subject, seen: Trace) -> list[dict]:
     if seen.encoder is None:
         return [_stream("tokens", seen, [(layers["self"], seen.attention)])]
     written = [(layers["decoder"], seen.attention), (layers["cross"], seen.cross_attention)]
-    return [_stream("source", seen.encoder, [(layers["encoder"], seen.encoder.attention)]), _stream("tokens", seen, written)]
+    return [
+        _stream("source", seen.encoder, [(layers["encoder"], seen.encoder.attention)]),
+        _stream("tokens", seen, written),
+    ]
 
 
 def _stream(row: str, seen: Trace, attentions) -> dict:
     states = torch.stack([seen.embeddings[0], *(state[0] for state in seen.hidden_states)]).float()
     answers = sum(
-        torch.stack([module.output(layer.heads.transpose(1, 2).flatten(2))[0] for module, layer in zip(modules, found, strict=True)])
+        torch.stack(
+            [
+                module.output(layer.heads.transpose(1, 2).flatten(2))[0]
+                for module, layer in zip(modules, found, strict=True)
+            ]
+        )
         for modules, found in attentions
     )
     return {

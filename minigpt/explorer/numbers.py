@@ -10,7 +10,9 @@ import torch
 def packed(numbers: torch.Tensor | np.ndarray) -> dict:
     """{"shape", "type", "data"}: float32 and int32 numbers are sent as they are, uint8 as bytes, all little-endian.
     Other floating-point numbers become float32, which is what a page can hold."""
-    array = numbers.detach().cpu() if isinstance(numbers, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(numbers))
+    array = (
+        numbers.detach().cpu() if isinstance(numbers, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(numbers))
+    )
     array = array.float() if array.is_floating_point() else array
     array = np.ascontiguousarray(array.numpy())
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)

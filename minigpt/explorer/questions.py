@@ -11,7 +11,7 @@ from ..generation.processors import PROCESSORS
 from ..generation.settings import Settings
 from ..language_model import check_language_model
 from .effects import effects, without
-from .reading import SLIDERS, traced, head, read
+from .reading import SLIDERS, head, read, traced
 from .texts import Subject, Texts, texts_of
 from .windows import windows
 
@@ -68,7 +68,7 @@ def next_token(subject: Subject, texts: Texts, sample: bool, seed: int, settings
     A slider at rest sends None. Ids that the tokenizer cannot write, as in a padded vocabulary, are never chosen. Each
     length of the text draws with a seed of its own. Raises ValueError for a setting out of range.
     """
-    if not isinstance(settings, dict) or (unknown := set(settings) - set(SLIDERS)):
+    if not isinstance(settings, dict) or set(settings) - set(SLIDERS):
         raise ValueError(f"settings must be an object with {', '.join(SLIDERS)}; got {settings!r:.80}")
     off = {processor.setting: processor.off for processor in PROCESSORS}
     drawn = {name: off[name] if value is None else value for name, value in settings.items()}

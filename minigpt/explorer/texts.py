@@ -56,8 +56,8 @@ class Texts:
 
 
 def texts_of(subject: Subject, text: str | None = None, tokens=None, source=None) -> Texts:
-    """A typed text, or the ids of one, as `Texts`. A typed text of a T5 is its source, and what it answers (greedy) is
-    what it has written.
+    """A typed text, or the ids of one, as `Texts`. A typed text of a T5 is its source, and what it answers (greedy, the
+    end left out) is what it has written.
 
     Raises ValueError for a text that is empty or too long, for half a surrogate pair, and for ids out of range.
     """
@@ -74,7 +74,8 @@ def texts_of(subject: Subject, text: str | None = None, tokens=None, source=None
         if subject.has_encoder:
             _check(subject, Texts(found.tokens, found.tokens))
             [written] = generate(subject.model, [found.tokens], FIRST_ANSWER)
-            found = Texts(written, found.tokens)
+            ended = written[-1] in subject.model.end_tokens  # left out, so that it is what the page predicts
+            found = Texts(written[:-1] if ended else written, found.tokens)
     _check(subject, found)
     return found
 

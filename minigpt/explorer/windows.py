@@ -36,7 +36,11 @@ def windows(subject: Subject, text: str, window: int | None = None, strides=None
     if window is None:
         window = max(2, min(model.max_tokens, (len(ids) + 1) // 2))
     window = integer("window", window, 2, model.max_tokens)
-    asked = [window, max(1, window // 2), max(1, window // 4)] if strides is None else several("strides", strides, "integers")
+    asked = (
+        [window, max(1, window // 2), max(1, window // 4)]
+        if strides is None
+        else several("strides", strides, "integers")
+    )
     strides = list(dict.fromkeys(integer("stride", stride, 1, window) for stride in asked))
     if not 1 <= len(strides) <= MOST_STRIDES:
         raise ValueError(f"strides must be 1 to {MOST_STRIDES} integers, got {len(strides)}")

@@ -2,8 +2,10 @@
 
 const layersOf = (kind) => model.layers[kind];
 const chosen = (kind = state.kind) => state.chosen[kind];
-const headName = ({ layer, head }, kind = state.kind) =>
-  layer === layersOf(kind) ? say("all heads") : head == null ? say("mean of layer", { layer }) : say("head name", { layer, head });
+function headName({ layer, head }, kind = state.kind) {
+  const name = layer === layersOf(kind) ? say("all heads") : say(head == null ? "mean of layer" : "head name", { layer, head });
+  return model.has_source ? say("of kind", { name, kind: say("short " + kind) }) : name; // a T5 has three attentions
+}
 
 // The weights (T, S) of what is chosen: of a head in full, or a mean.
 async function weightsOf(kind) {
@@ -25,7 +27,8 @@ function choose(kind, layer, head) {
 function smallMaps(kind) {
   const one = attentionOf(kind);
   const [n_layers, n_heads, n, m] = one.shades.shape;
-  const space = Math.min(460, innerWidth - 60);
+  const kinds = state.reading.attention.length;
+  const space = kinds > 1 && innerWidth > 900 ? (Math.min(1440, innerWidth) - 130) / kinds : Math.min(460, innerWidth - 60);
   const size = Math.max(16, Math.min(64, Math.floor((space - 30) / (n_heads + 1)) - 4));
   const pitch = size + 4, high = pitch + 3, left = 24, top = 18;
   const width = left + (n_heads + 1) * pitch + 6;
@@ -36,6 +39,7 @@ function smallMaps(kind) {
   draw.fillStyle = colour("quiet");
   draw.textAlign = "center";
   draw.strokeStyle = colour("line");
+  draw.imageSmoothingEnabled = size < Math.max(n, m); // smooth where it becomes smaller, sharp where larger
   for (let head = 0; head <= n_heads; head++) draw.fillText(head < n_heads ? head : say("mean"), left + head * pitch + size / 2, 12);
   const spot = (layer, head) => [left + head * pitch + (head === n_heads ? 5 : 0), top + layer * high];
   const effects = new Map((state.effects ?? []).map((effect) => [effect.heads[0].join(" "), effect.moved]));
@@ -134,10 +138,12 @@ const attentionView = {
     const found = await Promise.all(kinds.map(weightsOf));
     if (!isNewest()) return;
     const title = (kind) => make("h3", {}, say("kind " + kind));
-    const left = make("div", { class: "card" }, make("h2", {}, say("all heads title")),
-      ...kinds.flatMap((kind) => [kinds.length > 1 ? title(kind) : null, smallMaps(kind)]),
+    const several = kinds.length > 1; // then a row of small maps, and a row of large ones below
+    const left = make("div", { class: several ? "card" : "card side" }, make("h2", {}, say("all heads title")),
+      make("div", { class: "row" }, ...kinds.map((kind) => make("div", {}, several ? title(kind) : null, smallMaps(kind)))),
       make("p", { class: "quiet" }, say("small maps"), state.effects ? " " + say("orange bars") : ""));
-    const space = Math.max(300, Math.min(760, innerWidth - (innerWidth > 900 ? 600 : 40)) / (kinds.length > 1 ? 1.5 : 1));
+    const wide = innerWidth > 900;
+    const space = several ? (wide ? (Math.min(1440, innerWidth) - 110) / kinds.length - 30 : 300) : Math.max(300, Math.min(760, innerWidth - (wide ? 600 : 40)));
     maps = kinds.map((kind, i) => {
       const one = attentionOf(kind);
       const draw = state.lines ? lineMap : largeMap;
@@ -155,10 +161,11 @@ const attentionView = {
       make("div", { class: "buttons" }, make("h2", { id: "head-name" }, headName(chosen())), ...ways,
         make("span", { class: "quiet" }, say("row and column"))),
       make("div", { class: "row scroll" }, ...maps.map(({ kind, map }) =>
-        make("div", { class: "scroll" }, kinds.length > 1 ? title(kind) : null, map.element))),
+        make("div", { class: "scroll" }, several ? title(kind) : null, map.element))),
       make("p", { class: "number", id: "pair" }),
       this.writes());
-    box.replaceChildren(summary(), make("div", { class: "row" }, left, make("div", { class: "wide" }, right, headSwitch())));
+    box.replaceChildren(summary(), ...(several ? [left, right, headSwitch()]
+      : [make("div", { class: "row" }, left, make("div", { class: "wide" }, right, headSwitch()))]));
     this.rest();
   },
 
@@ -174,8 +181,8 @@ const attentionView = {
   rest() {
     for (const { kind, map } of maps) map.mark(kind === state.kind ? state.query : null, null);
     const { weights, one } = maps.find(({ kind }) => kind === state.kind);
-    markTokens(rowOf(weights, state.query), one.keys);
-    this.tell(state.kind, state.query, null);
+    markTokens([rowOf(weights, state.query), one.keys]);
+    this.tell(this.looks(state.kind, state.query));
   },
 
   // The pointer is on a cell of a map: its row is where the query looks, its column who looks at the key.
@@ -183,41 +190,42 @@ const attentionView = {
     if (!at) { tip(event, null); return this.rest(); }
     const [query, key] = at;
     const { weights, one, map } = maps.find((one) => one.kind === kind);
-    const alone = query === null;
-    map.mark(query, key, alone);
-    if (alone) markTokens(column(weights, key), one.queries, "green", null);
-    else markTokens(rowOf(weights, query), one.keys, "blue", query);
-    const pair = this.tell(kind, query, key);
-    tip(event, pair);
+    map.mark(query, key, query === null);
+    markTokens(query !== null && [rowOf(weights, query), one.keys], key !== null && key >= 0 && [column(weights, key), one.queries], query);
+    if (query === null) this.tell(this.lookers(kind, key));
+    else if (key === null || key < 0) this.tell(this.looks(kind, query));
+    else this.tell(say("weight of pair", { query: shown(rowOfTokens(one.queries).pieces[query]),
+      key: shown(rowOfTokens(one.keys).pieces[key]), weight: exact(rowOf(weights, query)[key]) }));
+    tip(event, byId("pair").textContent);
   },
 
+  // The pointer is on a token of the text: where it looks, and who looks at it.
   hover(name, i) {
     if (i === null) return this.rest();
+    const fits = ({ one }) => one.queries === name || one.keys === name;
     const own = maps.find(({ kind }) => kind === state.kind);
-    const { weights, one, map } = own.one.queries === name || own.one.keys === name ? own : maps.find(({ one }) => one.queries === name);
-    const isQuery = one.queries === name;
-    map.mark(isQuery ? i : null, isQuery && one.keys !== name ? null : i, !isQuery);
-    if (isQuery) markTokens(rowOf(weights, i), one.keys, "blue", i);
-    else markTokens(column(weights, i), one.queries, "green", null);
-    this.tell(one.kind, isQuery ? i : null, isQuery ? null : i);
+    const { kind, weights, one, map } = fits(own) ? own : maps.find(fits);
+    const [isQuery, isKey] = [one.queries === name, one.keys === name];
+    map.mark(isQuery ? i : null, isKey ? i : null, !isQuery);
+    markTokens(isQuery && [rowOf(weights, i), one.keys], isKey && [column(weights, i), one.queries], isQuery ? i : null);
+    this.tell([isQuery && this.looks(kind, i), isKey && this.lookers(kind, i)].filter(Boolean).join("\n"));
   },
 
-  // The sentence under the map.
-  tell(kind, query, key) {
+  // In words: the keys that a query looks at most, and the queries that look most at a key.
+  looks(kind, i) {
     const { weights, one } = maps.find((other) => other.kind === kind);
-    const keys = rowOfTokens(one.keys).pieces, queries = rowOfTokens(one.queries).pieces;
-    let text;
-    if (query != null && key != null && key >= 0) {
-      text = say("weight of pair", { query: shown(queries[query]), key: shown(keys[key]), weight: exact(rowOf(weights, query)[key]) });
-    } else {
-      const [numbers, names, words, who] = query != null ? [rowOf(weights, query), keys, "most looked", queries[query]]
-        : [column(weights, key), queries, "most looking", keys[key]];
-      const best = [...numbers.keys()].sort((a, b) => numbers[b] - numbers[a]).slice(0, 3).filter((j) => numbers[j] > 0);
-      text = say(words, { token: shown(who), list: best.map((j) => `${shown(names[j])} ${percent(numbers[j])}`).join("  ") });
-    }
-    const pair = byId("pair");
-    if (pair) pair.textContent = text;
-    return text;
+    return this.most("most looked", rowOfTokens(one.queries).pieces[i], rowOf(weights, i), rowOfTokens(one.keys).pieces);
+  },
+  lookers(kind, j) {
+    const { weights, one } = maps.find((other) => other.kind === kind);
+    return this.most("most looking", rowOfTokens(one.keys).pieces[j], column(weights, j), rowOfTokens(one.queries).pieces);
+  },
+  most(words, token, weights, pieces) {
+    const best = [...weights.keys()].sort((a, b) => weights[b] - weights[a]).slice(0, 3).filter((j) => weights[j] > 0);
+    return say(words, { token: shown(token), list: best.map((j) => `${shown(pieces[j])} ${percent(weights[j])}`).join("  ") });
+  },
+  tell(text) {
+    byId("pair").textContent = text;
   },
 };
 

@@ -202,7 +202,7 @@ function strips(matrix, names, to, cell = 14, largest = null) {
   const [element, draw] = canvas(left + columns * wide + 2, rows * cell + 2);
   const most = largest ?? matrix.at.reduce((a, b) => Math.max(a, b), 0);
   draw.imageSmoothingEnabled = false;
-  const shades = Uint8Array.from(matrix.at, (x) => Math.round((255 * x) / (most || 1)));
+  const shades = Uint8Array.from(matrix.at, (x) => shade(x / (most || 1)));
   draw.drawImage(image(shades, rows, columns, ramp(to)), left, 1, columns * wide, rows * cell);
   draw.strokeStyle = colour("line");
   draw.strokeRect(left - 0.5, 0.5, columns * wide + 1, rows * cell + 1);

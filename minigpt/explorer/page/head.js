@@ -26,10 +26,8 @@ const headView = {
   name: "head",
   async draw(box, isNewest) {
     const { kind } = state;
-    const { layer } = chosen();
-    const head = chosen().head ?? 0;
-    if (layer >= layersOf(kind) || chosen().head == null) state.chosen[kind] = { layer: Math.min(layer, layersOf(kind) - 1), head };
-    const where = state.chosen[kind];
+    if (chosen().head == null) state.chosen[kind] = this.first(kind);
+    const where = chosen();
     const full = await headInFull(kind, where.layer, where.head);
     if (!isNewest()) return;
     const one = attentionOf(kind);
@@ -44,7 +42,8 @@ const headView = {
     const row = rowOf(weights, i);
     const products = rowOf(q, i).map((x, d) => x * rowOf(k, j)[d]);
     const share = rowOf(v, j).map((x) => x * row[j]);
-    const exps = scores.map((s, key) => (hidden(key) ? 0 : Math.exp(s - Math.max(...scores.filter((_, other) => !hidden(other))))));
+    const largest = Math.max(...scores.filter((_, key) => !hidden(key)));
+    const exps = scores.map((s, key) => (hidden(key) ? 0 : Math.exp(s - largest)));
     const total = sum(exps);
 
     const pick = (name, list, value, set) => make("select", { id: name, "aria-label": say(name), onchange: (event) => { set(Number(event.target.value)); show(); } },
@@ -91,10 +90,15 @@ const headView = {
     const whole = rowOf(output, i);
     followCells(box, (d) => `[${d}]   q·k: ${exact(rowOf(q, i)[d])} · ${exact(rowOf(k, j)[d])} = ${exact(products[d])}    ` +
       `${say("weight word")}·v: ${exact(row[j])} · ${exact(rowOf(v, j)[d])} = ${exact(share[d])}    Σ: ${exact(whole[d])}`);
-    markTokens(row, one.keys);
+    markTokens([row, one.keys]);
   },
-  hover(name, i) {
-    tip({ clientX: 0, clientY: 0 }, null);
+
+  // Where no head is chosen: the one that changes the prediction most, where that is known.
+  first(kind) {
+    const effects = (state.effects ?? []).filter((effect) => effect.heads[0][0] === kind);
+    if (!effects.length) return { layer: Math.min(chosen(kind).layer, layersOf(kind) - 1), head: 0 };
+    const [, layer, head] = effects.reduce((a, b) => (b.moved > a.moved ? b : a)).heads[0];
+    return { layer, head };
   },
 };
 const sub = (n) => String(n).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);

@@ -15,6 +15,7 @@ async function show() {
     await VIEWS[state.view].draw(byId("view"), () => mine === drawing);
   } catch (error) {
     heads.clear();
+    console.error(error);
     tell(error.message, "error");
   }
   if (mine === drawing) document.body.dataset.drawn = String(mine);

@@ -1,6 +1,6 @@
 // The next token: the likeliest twenty, what the sliders do to them, and the text that is written with them.
 
-// Each slider: where it ends, its step, and the place where it changes nothing.
+// Each slider: where it ends, its step, and the place where it changes nothing. Python says in which order they act.
 const SLIDERS = {
   temperature: { least: 0.1, most: 2, step: 0.05, rest: 1 },
   top_k: { least: 0, most: 100, step: 1, rest: 0 },
@@ -28,6 +28,7 @@ const nextView = {
   update() {
     const { prediction } = state.reading;
     const logits = unpack(prediction.logits).at;
+    const isGap = model.predicts === "gap";
     const before = softmax(logits);
     const after = softmax(processed(logits, state.settings, model.processors));
     const { ids: likely, pieces } = prediction.likely;
@@ -36,17 +37,18 @@ const nextView = {
       make("td", {}, pieceBox(pieces[n])),
       make("td", { class: "number" }, percent(after[id])),
       make("td", {}, make("div", { class: "bars" }, make("div", { class: "bar", width: `${(100 * after[id]) / most}%` }),
-        make("div", { class: "bar before", width: `${(100 * before[id]) / most}%` }))),
+        isGap ? null : make("div", { class: "bar before", width: `${(100 * before[id]) / most}%` }))),
       make("td", { class: "number quiet" }, logits[id].toFixed(2))));
     const allowed = after.reduce((n, p) => n + (p > 0), 0);
     const entropy = -sum([...after].map((p) => (p > 0 ? p * Math.log2(p) : 0)));
     this.bars.replaceChildren(
       make("table", {}, make("tr", {}, make("th", {}, say("token")), make("th", { class: "number" }, say("probability")), make("th", {}), make("th", { class: "number" }, "logit")), ...rows),
-      make("p", { class: "quiet", id: "allowed" }, say("allowed", { n: allowed, V: model.vocab_size, bits: entropy.toFixed(2) })));
+      make("p", { class: "quiet", id: "allowed" }, say(isGap ? "entropy" : "allowed", { n: allowed, V: model.vocab_size, bits: entropy.toFixed(2) })));
   },
 
   sliders() {
-    const rows = Object.entries(SLIDERS).flatMap(([name, { least, most, step, rest }]) => {
+    const rows = model.processors.flatMap((name) => {
+      const { least, most, step, rest } = SLIDERS[name];
       const value = state.settings[name] ?? rest;
       const written = (x) => (x === rest ? say("off") : name === "top_k" ? String(x) : x.toFixed(2));
       const output = make("output", { class: "number" }, written(value));
@@ -57,9 +59,8 @@ const nextView = {
           output.textContent = written(x);
           this.update();
         } });
-      return [make("label", { htmlFor: name }, say("slider " + name)), input, output];
+      return [make("label", { for: name }, say("slider " + name)), input, output];
     });
-    for (const label of rows.filter((element) => element.tagName === "LABEL")) label.htmlFor = label.nextSibling?.id ?? "";
     return [make("h2", {}, say("sliders title")), make("div", { class: "sliders" }, ...rows),
       make("p", { class: "quiet" }, say("order"))];
   },
@@ -86,7 +87,7 @@ const nextView = {
     const { tokens, prediction } = state.reading;
     const words = make("p", { class: "quiet" }, say(live ? "gap words" : "gap words file"));
     if (!live) return [words];
-    const hide = make("button", { type: "button", id: "hide", class: "main", disabled: model.mask === null,
+    const hide = make("button", { type: "button", id: "hide", class: "main", disabled: model.mask === null || tokens.ids[state.query] === model.mask,
       onclick: () => readIds(tokens.ids.map((id, i) => (i === state.query ? model.mask : id)), state.query) },
     say("hide token", { token: shown(tokens.pieces[state.query]) }));
     const look = make("button", { type: "button", id: "look", disabled: prediction.position === state.query,
@@ -131,7 +132,7 @@ function cacheCard() {
   const n = tokens.ids.length, n_layers = unpack(cache.keys).shape[0];
   const draw = (packed, name) => {
     const matrix = unpack(packed);
-    const picture = strips(matrix, [...Array(n_layers).keys()].map((layer) => `${name}, ${layer}`), name === "K" ? "blue" : "green", 9);
+    const picture = strips(matrix, [...Array(n_layers).keys()].map((layer) => `${name} ${layer}`), name === "K" ? "blue" : "green", 12);
     picture.draw.strokeStyle = colour("orange");
     picture.draw.lineWidth = 1.5;
     picture.draw.strokeRect(picture.left + (n - 1) * picture.wide, 1, picture.wide, n_layers * picture.cell);
@@ -146,6 +147,6 @@ function cacheCard() {
   return make("div", { class: "card", id: "cache" }, make("h2", {}, "KV cache"),
     make("p", {}, say("cache words", { n, layers, heads: model.key_heads, D: model.width, b: cache.number_bytes,
       each: bytes(cache.bytes_per_token), all: bytes(n * cache.bytes_per_token) })),
-    draw(cache.keys, "K"), make("div", { width: "1px" }, " "), draw(cache.values, "V"),
+    draw(cache.keys, "K"), draw(cache.values, "V"),
     make("p", { class: "quiet" }, say("cache step", { n })));
 }

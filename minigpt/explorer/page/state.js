@@ -58,7 +58,7 @@ function make(tag, attributes = {}, ...children) {
 }
 const byId = (id) => document.getElementById(id);
 
-// Words with elements among them: mixed("looks at {piece}", {piece: element}).
+// Words with elements among them: where the words of `name` have {piece}, stands values.piece.
 function mixed(name, values) {
   const found = [];
   const plain = Object.fromEntries(Object.keys(values).map((key) => [key, `\u0001${key}\u0001`]));
@@ -110,9 +110,9 @@ let newest = 0;
 async function attempt(action) {
   const mine = ++newest;
   document.body.dataset.busy = "true";
+  tell("");
   try {
     await action(() => mine === newest);
-    if (mine === newest) tell("");
   } catch (error) {
     if (mine === newest) tell(error.message, "error");
     state.running = false;

@@ -34,21 +34,25 @@ function drawTokens() {
   byId("tokens").replaceChildren(
     ...(source ? [make("h3", {}, say("source")), strip(source, "source", null), make("h3", {}, say("written"))] : []),
     strip(tokens, "tokens", scored.length ? losses : null),
-    make("p", { class: "quiet", id: "facts" }, say("n tokens", { n: tokens.ids.length }), " · ", ...facts));
+    make("p", { class: "quiet", id: "facts" }, say("n tokens", { n: tokens.ids.length }), " (", say(scored.length ? "below: id, loss" : "below: id"), ") · ", ...facts));
   markTokens();
 }
 
 const tokenBoxes = (name) => byId("row-" + name)?.children ?? [];
 
-// Frame the token that looks; underline what it looks at (blue), or while a key is pointed at, who looks at it (green).
-function markTokens(weights = null, name = null, to = "blue", selected = state.query) {
+// Frame the token that looks. What it looks at is underlined in blue; who looks at a token has a green line above.
+// Each is given as [weights, the name of their row].
+function markTokens(looked = null, lookers = null, selected = state.query) {
   const queries = attentionOf(state.kind).queries;
+  const strength = (given, row, i, to) => {
+    const weight = given && given[1] === row ? given[0][i] : 0;
+    return weight > 0.003 ? `color-mix(in srgb, var(--${to}) ${Math.round(15 + 85 * Math.sqrt(weight))}%, transparent)` : "transparent";
+  };
   for (const row of ["source", "tokens"]) {
     [...tokenBoxes(row)].forEach((box, i) => {
       box.classList.toggle("selected", row === queries && i === selected);
-      const weight = row === name ? weights[i] : 0;
-      box.classList.toggle("looked", weight > 0.003);
-      if (weight > 0.003) box.style.setProperty("--looked", `color-mix(in srgb, var(--${to}) ${Math.round(15 + 85 * Math.sqrt(weight))}%, transparent)`);
+      box.style.setProperty("--looked", strength(looked, row, i, "blue"));
+      box.style.setProperty("--looker", strength(lookers, row, i, "green"));
     });
   }
 }

@@ -5,7 +5,7 @@ const windowsView = {
   found: page.inside?.perplexity ?? null,
   stride: 0, // the one that is shown, of those that were computed
   window: 0,
-  text: page.text,
+  text: page.long_text,
   async draw(box) {
     const parts = live ? [this.form()] : [];
     if (model.predicts === "gap" || model.has_source) return box.replaceChildren(make("p", { class: "card" }, say("no perplexity " + model.predicts)));

@@ -1,0 +1,675 @@
+"""The explorer: its numbers are the model's own, its server answers in words whatever it is sent, its file is whole."""
+
+import base64
+import copy
+import http.client
+import json
+import re
+import socket
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from command_line import run
+from test_twins import avoided
+
+from minigpt import generate, load_model, load_tokenizer
+from minigpt.explorer import Server, Subject, explore, write_page
+from minigpt.explorer.heads import all_heads, attention_layers, attention_traces
+from minigpt.explorer.html import FOLDER, SCRIPTS, content_policy, harmless, live_page, script, style, whole_page, words
+from minigpt.explorer.numbers import packed, shades
+from minigpt.explorer.questions import QUESTIONS, answer
+from minigpt.explorer.texts import MOST_TOKENS, texts_of
+from minigpt.generation.processors import sampling_probabilities
+from minigpt.loss import cross_entropy
+from minigpt.perplexity import score
+from minigpt.trace import trace
+
+TEXT = "Return the number of elements in the array. If the array is empty, return the number of"
+TEXTS = {
+    "tiny": TEXT,
+    "tiny-llama": TEXT,
+    "tiny-bert": "Open the [MASK] and return a file object.",
+    "tiny-t5": "Return the <extra_id_0> of the list",
+}
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    return {name: Subject(load_model(name), load_tokenizer(name), name) for name in TEXTS}
+
+
+@pytest.fixture(params=TEXTS)
+def subject(request, subjects):
+    return subjects[request.param]
+
+
+def unpacked(part) -> np.ndarray:
+    kinds = {"f4": "<f4", "u1": "u1", "i4": "<i4"}
+    return np.frombuffer(base64.b64decode(part["data"]), kinds[part["type"]]).reshape(part["shape"])
+
+
+def reading_of(subject, text=None) -> dict:
+    """What the page gets, after a journey through JSON."""
+    return json.loads(json.dumps(answer(subject, "read", {"text": text or TEXTS[subject.name]}), allow_nan=False))
+
+
+def ids_of(reading) -> dict:
+    rows = {"tokens": reading["tokens"]["ids"]}
+    return rows if reading["source"] is None else rows | {"source": reading["source"]["ids"]}
+
+
+def seen_of(subject, reading):
+    rows = ids_of(reading)
+    inputs = [torch.tensor([rows[name]]) for name in ("source", "tokens") if name in rows]
+    return trace(subject.model, *inputs), inputs
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def test_packed_numbers_come_back_as_they_were():
+    for numbers in (torch.randn(2, 3, 5), torch.arange(7, dtype=torch.int32), torch.arange(256, dtype=torch.uint8)):
+        np.testing.assert_array_equal(unpacked(packed(numbers)), numbers.numpy())
+    assert unpacked(packed(torch.randn(4).double())).dtype == np.float32
+    np.testing.assert_array_equal(unpacked(packed(torch.arange(6.0).view(2, 3).T)), [[0, 3], [1, 4], [2, 5]])
+    assert shades(torch.tensor([0, 1 / 255**2, 0.25, 1])).tolist() == [0, 1, 128, 255]
+
+
+def test_every_head_is_that_of_the_trace(subject):
+    """queries, keys, values, output and weights, float32 for float32; the small maps are their shades."""
+    reading = reading_of(subject)
+    seen, _ = seen_of(subject, reading)
+    for one in reading["attention"]:
+        layers = attention_traces(seen)[one["kind"]]
+        expected = torch.stack([layer.weights[0] for layer in layers])
+        np.testing.assert_array_equal(unpacked(one["shades"]), shades(expected).numpy())
+        means = unpacked(one["means"])
+        np.testing.assert_allclose(means[:-1], expected.mean(dim=1), rtol=0, atol=5e-7)
+        np.testing.assert_allclose(means[-1], expected.mean(dim=(0, 1)), rtol=0, atol=5e-7)
+        module = attention_layers(subject.model)[one["kind"]][1]
+        for head in range(module.n_head):
+            place = {"kind": one["kind"], "layer": 1, "head_number": head}
+            found = answer(subject, "head", {**ids_of(reading), **place})
+            key_head = head // (module.n_head // module.n_kv_head)
+            for name, array in [
+                ("weights", layers[1].weights[0, head]),
+                ("queries", layers[1].queries[0, head]),
+                ("keys", layers[1].keys[0, key_head]),
+                ("values", layers[1].values[0, key_head]),
+                ("output", layers[1].heads[0, head]),
+            ]:
+                np.testing.assert_array_equal(unpacked(found[name]), array.numpy(), err_msg=name)
+
+
+def test_the_page_can_follow_a_weight_from_q_and_k(subject):
+    """softmax(q kᵀ · scale + bias), causal where the page says so, is the weight; with v it is the output."""
+    reading, described = reading_of(subject), json.loads(data_of(live_page(subject)))["model"]
+    for one in reading["attention"]:
+        found = answer(subject, "head", {**ids_of(reading), "kind": one["kind"], "layer": 0, "head_number": 1})
+        q, k, v = (unpacked(found[name]).astype(float) for name in ("queries", "keys", "values"))
+        scores = q @ k.T * described["scale"][one["kind"]][0]
+        if found["bias"] is not None:
+            scores += unpacked(found["bias"])
+        if one["causal"]:
+            scores[np.triu_indices_from(scores, 1)] = -np.inf
+        weights = torch.tensor(scores).softmax(dim=-1).numpy()
+        np.testing.assert_allclose(weights, unpacked(found["weights"]), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(weights @ v, unpacked(found["output"]), rtol=0, atol=1e-5)
+    assert [one["causal"] for one in reading["attention"]] == {
+        "tiny": [True],
+        "tiny-llama": [True],
+        "tiny-bert": [False],
+        "tiny-t5": [False, True, False],
+    }[subject.name]
+
+
+def test_losses_and_prediction(subject):
+    reading = reading_of(subject)
+    seen, _ = seen_of(subject, reading)
+    at, ids = reading["prediction"]["position"], reading["tokens"]["ids"]
+    np.testing.assert_array_equal(unpacked(reading["prediction"]["logits"]), seen.logits[0, at].numpy())
+    assert reading["prediction"]["likely"]["ids"] == seen.logits[0, at].topk(20).indices.tolist()
+    if subject.name == "tiny-bert":
+        assert at == ids.index(subject.tokenizer.mask_id) and reading["perplexity"] is None
+        assert set(reading["losses"]) == {None}
+        return
+    assert at == len(ids) - 1 and reading["losses"][0] is None
+    losses = cross_entropy(seen.logits[0, :-1], torch.tensor(ids[1:]), reduction="none")
+    np.testing.assert_allclose(reading["losses"][1:], losses, atol=1e-5)
+    assert reading["perplexity"] == pytest.approx(float(losses.mean().exp()), rel=1e-5)
+
+
+def test_what_a_t5_is_shown_with(subjects):
+    """Its own greedy answer, without the end: that is what it would say next."""
+    subject = subjects["tiny-t5"]
+    reading = reading_of(subject)
+    [written] = generate(subject.model, [reading["source"]["ids"]], 12)
+    assert written[-1] in subject.model.end_tokens and reading["tokens"]["ids"] == written[:-1]
+    assert reading["prediction"]["likely"]["ids"][0] == written[-1]
+
+
+# --- heads switched off ----------------------------------------------------------------------------------------------
+
+
+def without_columns(model, heads):
+    """A copy of the model whose output projections do not read these heads."""
+    changed = copy.deepcopy(model)
+    layers = attention_layers(changed)
+    for kind, layer, head in heads:
+        module = layers[kind][layer]
+        with torch.no_grad():
+            module.output.weight[:, head * module.d_head : (head + 1) * module.d_head] = 0
+    return changed
+
+
+def test_a_head_that_is_off_is_a_head_that_nothing_reads(subject):
+    reading = reading_of(subject)
+    at = reading["prediction"]["position"]
+    _, inputs = seen_of(subject, reading)
+    kinds = list(attention_layers(subject.model))
+    groups = [[[kind, 1, 2]] for kind in kinds] + [[[kinds[0], 0, 0], [kinds[-1], 2, 1]]]
+    before = subject.model(*inputs)[0, at].softmax(dim=-1).detach()
+    for heads in groups:
+        found = answer(subject, "without", {**ids_of(reading), "heads": heads})
+        after = without_columns(subject.model, heads)(*inputs)[0, at].softmax(dim=-1).detach()
+        assert found["heads"] == heads and found["moved"] > 0.001
+        np.testing.assert_allclose(found["before"], before[found["ids"]], atol=1e-6)
+        np.testing.assert_allclose(found["after"], after[found["ids"]], atol=1e-6)
+        assert found["moved"] == pytest.approx(float((after - before).abs().sum() / 2), abs=1e-5)
+        assert {int(before.argmax()), int(after.argmax())} <= set(found["ids"])
+    torch.testing.assert_close(subject.model(*inputs)[0, at].softmax(dim=-1).detach(), before)  # and it is on again
+
+
+def test_the_effects_are_those_of_each_head_alone(subject):
+    reading = reading_of(subject)
+    effects = answer(subject, "effects", ids_of(reading))["effects"]
+    assert [tuple(effect["heads"][0]) for effect in effects] == all_heads(subject.model)
+    for effect in effects[::7]:
+        alone = answer(subject, "without", {**ids_of(reading), "heads": effect["heads"]})
+        assert effect["moved"] == pytest.approx(alone["moved"], abs=1e-5)
+        after = dict(zip(alone["ids"], alone["after"], strict=True))
+        assert dict(zip(effect["ids"], effect["after"], strict=True)) == pytest.approx(after, abs=5e-6)
+
+
+def test_what_the_heads_write_adds_up_to_the_attention(subjects):
+    """One head at one token: its length is that of its columns' product; all heads and the bias make the output."""
+    subject = subjects["tiny"]
+    reading = reading_of(subject)
+    seen, _ = seen_of(subject, reading)
+    module, heads = subject.model.blocks[2].attention, seen.attention[2].heads[0]
+    alone = torch.stack([heads[h] @ module.output.weight[:, 32 * h : 32 * h + 32].T for h in range(6)])
+    whole = module.output(heads.transpose(0, 1).flatten(1))
+    torch.testing.assert_close(alone.sum(dim=0) + module.output.bias, whole)
+    norms = unpacked(reading["attention"][0]["norms"])[2]
+    np.testing.assert_allclose(norms, alone.norm(dim=-1).detach(), rtol=1e-5)
+    np.testing.assert_allclose(unpacked(reading["streams"][0]["attention"])[2], whole.norm(dim=-1).detach(), rtol=1e-5)
+
+
+# --- layers, cache, windows, the next token --------------------------------------------------------------------------
+
+
+def test_the_lens_ends_with_what_the_model_says(subject):
+    reading = reading_of(subject)
+    seen, _ = seen_of(subject, reading)
+    lens, at = reading["lens"], reading["prediction"]["position"]
+    probabilities = seen.logits[0].softmax(dim=-1)
+    assert lens["columns"] == list(range(len(reading["tokens"]["ids"])))
+    assert lens["ids"][-1] == probabilities.argmax(dim=-1).tolist()
+    np.testing.assert_allclose(unpacked(lens["probabilities"])[-1], probabilities.amax(dim=-1), atol=1e-6)
+    np.testing.assert_allclose(unpacked(lens["of_final"])[-1], probabilities.amax(dim=-1), atol=1e-6)
+    assert lens["here"][-1]["ids"] == probabilities[at].topk(5).indices.tolist()
+    norm = {"tiny": "final_norm", "tiny-llama": "final_norm", "tiny-t5": "decoder.final_norm"}.get(subject.name)
+    state = seen.hidden_states[0][0]
+    state = state if norm is None else subject.model.get_submodule(norm)(state)
+    early = subject.model.logits(state).softmax(dim=-1)
+    assert lens["ids"][1] == early.argmax(dim=-1).tolist()
+    final = torch.tensor(lens["ids"][-1])
+    np.testing.assert_allclose(unpacked(lens["of_final"])[1], early.gather(1, final[:, None])[:, 0].detach(), atol=1e-6)
+    for stream in reading["streams"]:
+        part = seen.encoder if stream["row"] == "source" else seen
+        np.testing.assert_allclose(
+            unpacked(stream["states"])[1:], torch.stack(part.hidden_states)[:, 0].norm(dim=-1), rtol=1e-5
+        )
+
+
+def test_of_a_large_vocabulary_the_lens_shows_the_last_positions(subjects, monkeypatch):
+    monkeypatch.setattr("minigpt.explorer.layers.MOST_LOGITS", 5 * 6 * 4096)
+    reading = reading_of(subjects["tiny"])
+    assert reading["lens"]["columns"] == [14, 15, 16, 17, 18]
+
+
+def test_the_cache_has_the_size_of_a_cache(subject):
+    reading = reading_of(subject)
+    if subject.name == "tiny-bert":
+        assert reading["cache"] is None
+        return
+    n = len(reading["tokens"]["ids"])
+    cache = subject.model.new_cache(1, n)
+    assert n * reading["cache"]["bytes_per_token"] == cache.keys.nbytes + cache.values.nbytes
+    if not subject.has_encoder:
+        subject.model.hidden(torch.tensor([reading["tokens"]["ids"]]), cache=cache)
+        expected = cache.keys[:, 0].detach().norm(dim=(1, 3))
+        np.testing.assert_allclose(unpacked(reading["cache"]["keys"]), expected, rtol=1e-4)
+
+
+def test_windows_are_those_of_score(subjects):
+    subject = subjects["tiny"]
+    found = answer(subject, "perplexity", {"text": TEXT * 3, "window": 20, "strides": [20, 5]})
+    ids = subject.tokenizer.encode(TEXT * 3)
+    assert len(found["pieces"]) == len(ids) and found["window"] == 20
+    for one in found["strides"]:
+        scores = score(subject.model, ids, window=20, stride=one["stride"])
+        np.testing.assert_array_equal(unpacked(one["nll"]), scores.nll.astype(np.float32))
+        assert one["windows"] == [[w.begin, w.first_target, w.end] for w in scores.windows]
+        assert one["averages"]["perplexity"] == pytest.approx(scores.perplexity)
+        assert one["averages"]["window_mean_perplexity"] == pytest.approx(scores.window_mean_perplexity)
+
+
+def test_next_writes_what_generate_writes(subject):
+    if subject.name == "tiny-bert":
+        with pytest.raises(ValueError, match="it fills gaps"):
+            answer(subject, "next", {"tokens": [5, 6]})
+        return
+    reading = reading_of(subject)
+    prompt = reading["source"] or reading["tokens"]
+    begun = len(reading["tokens"]["ids"])
+    [written] = generate(subject.model, [prompt["ids"]], 12 if subject.has_encoder else 3)
+    rows = ids_of(reading)
+    for length in range(begun, len(written)):
+        found = answer(subject, "next", rows)
+        assert found["tokens"]["ids"] == written[: length + 1]
+        assert found["ends"] == (written[length] in subject.model.end_tokens)
+        rows = ids_of(found)
+
+
+def test_next_draws_by_the_settings(subjects):
+    subject = subjects["tiny"]
+    settings = {"temperature": 1.4, "top_k": 30, "top_p": 0.9, "min_p": None}
+    rows = ids_of(reading_of(subject))
+    logits = subject.model(torch.tensor([rows["tokens"]]))[:, -1].detach()
+    p = sampling_probabilities(logits, 1.4, 30, 0.9)[0]
+    drawn = []
+    for seed in range(12):
+        found = answer(subject, "next", {**rows, "sample": True, "seed": seed, "settings": settings})
+        generator = torch.Generator().manual_seed(seed + len(rows["tokens"]))
+        assert found["tokens"]["ids"][-1] == int(torch.multinomial(p, 1, generator=generator))
+        drawn.append(found["tokens"]["ids"][-1])
+    assert len(set(drawn)) > 2
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def test_half_characters_are_shown_as_bytes(subjects):
+    subject = subjects["tiny"]
+    pieces = reading_of(subject, "a 中文 😀")["tokens"]["pieces"]
+    assert any(re.fullmatch(r"(<[0-9A-F]{2}>)+", piece) for piece in pieces) and pieces[0] == "a"
+
+
+@pytest.mark.parametrize(
+    "question, fields, said",
+    [
+        ("read", {"text": ""}, "the text is empty: type at least one character"),
+        ("read", {"text": 5}, "the text is empty"),
+        ("read", {}, "give a text, or the ids of its tokens"),
+        ("read", {"text": "a", "tokens": [1]}, "one of the two"),
+        ("read", {"text": "word " * 300}, "tokens; from 1 to 256 can be shown, which is the model's context"),
+        ("read", {"text": "x" * 200_000}, "200000 characters; the page takes at most 128000"),
+        ("read", {"text": "\ud800"}, "lone surrogate"),
+        ("read", {"tokens": []}, "the text has 0 tokens"),
+        ("read", {"tokens": [4096]}, "token id 4096"),
+        ("read", {"tokens": [-1]}, "token id -1"),
+        ("read", {"tokens": ["a"]}, "integer token ids"),
+        ("read", {"tokens": [1], "source": [1]}, "another model tokens only"),
+        ("read", {"tokens": [1, 2], "position": 2}, "position must be an integer from 0 to 1"),
+        ("read", {"text": "a", "file": "/etc/passwd"}, "read knows no field 'file'"),
+        ("head", {"tokens": [1], "kind": "cross", "layer": 0, "head_number": 0}, "kind one of self"),
+        ("head", {"tokens": [1], "kind": "self", "layer": 5, "head_number": 0}, "layer must be an integer from 0 to 4"),
+        ("head", {"tokens": [1], "kind": "self", "layer": 0, "head_number": True}, "head must be an integer from 0"),
+        ("without", {"tokens": [1], "heads": 3}, "heads must be a list"),
+        ("without", {"tokens": [1], "heads": [["self", 0]]}, "heads must be a list of [kind, layer, head]"),
+        ("next", {"tokens": [1] * 256}, "the page shows no more: take some away"),
+        ("next", {"tokens": [1], "sample": 1}, "sample must be True or False"),
+        ("next", {"tokens": [1], "sample": True, "settings": {"temperature": -1}}, "temperature must be at least"),
+        ("next", {"tokens": [1], "sample": True, "settings": {"top_p": float("nan")}}, "top_p must be"),
+        ("next", {"tokens": [1], "sample": True, "settings": {"num_beams": 4}}, "settings must be an object"),
+        ("next", {"tokens": [1], "seed": -1}, "seed must be an integer"),
+        ("perplexity", {"text": "a"}, "from 2 to 4000"),
+        ("perplexity", {"text": "word " * 5000}, "tokens; from 2 to 4000"),
+        ("perplexity", {"text": TEXT, "window": 300}, "window must be an integer from 2 to 256"),
+        ("perplexity", {"text": TEXT, "window": 8, "strides": [9]}, "stride must be an integer from 1 to 8"),
+        ("perplexity", {"text": "word " * 1500, "window": 256, "strides": [1]}, "take larger strides"),
+        ("perplexity", {"text": TEXT, "strides": []}, "strides must be 1 to 4"),
+        ("delete", {}, "there is no question 'delete'"),
+        ("read", [], "must be a JSON object"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_words(subjects, question, fields, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        answer(subjects["tiny"], question, fields)
+
+
+def test_a_bert_and_a_t5_say_why_they_have_no_perplexity(subjects):
+    for name in ("tiny-bert", "tiny-t5"):
+        with pytest.raises(ValueError, match="it looks at both sides|a text alone has no perplexity"):
+            answer(subjects[name], "perplexity", {"text": TEXT})
+    with pytest.raises(
+        ValueError, match="the text has 513 tokens; from 1 to 256 can be shown, which is all that the page"
+    ):
+        texts_of(subjects["tiny-t5"], "word " * MOST_TOKENS)
+
+
+def test_a_model_with_ones_own_attention_is_refused(subjects):
+    model = load_model("tiny", attention=lambda q, k, v, **_: v)
+    with pytest.raises(ValueError, match="load the model with attention='sdpa'"):
+        answer(Subject(model, subjects["tiny"].tokenizer), "read", {"text": "a"})
+
+
+# --- the server ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(subjects):
+    with Server(subjects["tiny"]) as server:
+        threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def ask(server, method="POST", path="/ask/read", body=None, **headers):
+    """(status, headers, body) of a request; every header but Host and Content-Length has to be given."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, path, body, headers)
+    found = connection.getresponse()
+    data = found.read()
+    connection.close()
+    return found.status, found.headers, data
+
+
+def post(server, fields, path="/ask/read", **headers):
+    body = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    status, _, data = ask(server, path=path, body=body, **{"Content_Type": "application/json", **headers})
+    return status, json.loads(data)
+
+
+def raw(server, data: bytes) -> bytes:
+    """What comes back for these very bytes."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+HOSTILE = {
+    "markup": (200, lambda s: post(s, {"text": "<script>alert(1)</script><img src=x onerror=alert(1)>"})),
+    "control characters": (200, lambda s: post(s, {"text": "\0\x01\x1b[31m\u202e\u2028\ufeff"})),
+    "half an emoji": (400, lambda s: post(s, b'{"text": "\\ud83d"}')),
+    "one megabyte": (413, lambda s: post(s, {"text": "x" * 1_000_000})),
+    "a long text": (400, lambda s: post(s, {"text": "word " * 20_000})),
+    "broken JSON": (400, lambda s: post(s, b'{"text": "a')),
+    "nested JSON": (400, lambda s: post(s, b"[" * 100_000)),
+    "no object": (400, lambda s: post(s, b'"text"')),
+    "a number with 5000 digits": (400, lambda s: post(s, b'{"tokens": [' + b"9" * 5000 + b"]}")),
+    "NaN": (400, lambda s: post(s, b'{"tokens": [NaN]}')),
+    "not UTF-8": (400, lambda s: post(s, b'{"text": "\xff\xfe"}')),
+    "empty body": (400, lambda s: post(s, b"")),
+    "a form": (415, lambda s: post(s, b"text=a", Content_Type="application/x-www-form-urlencoded")),
+    "another host": (403, lambda s: post(s, {"text": "a"}, Host="evil.example")),
+    "a name that begins like ours": (403, lambda s: post(s, {"text": "a"}, Host="127.0.0.1.evil.example")),
+    "another origin": (403, lambda s: post(s, {"text": "a"}, Origin="http://evil.example")),
+    "another port's page": (403, lambda s: post(s, {"text": "a"}, Origin="http://127.0.0.1:9")),
+    "a file's page": (403, lambda s: post(s, {"text": "a"}, Origin="null")),
+    "DELETE": (405, lambda s: ask(s, "DELETE", "/")[::2]),
+    "PUT": (405, lambda s: ask(s, "PUT", "/ask/read", b"{}")[::2]),
+    "a made-up method": (405, lambda s: ask(s, "BREW", "/")[::2]),
+    "a path upwards": (404, lambda s: ask(s, "GET", "/../../../../etc/passwd")[::2]),
+    "an encoded path": (404, lambda s: ask(s, "GET", "/%2e%2e/%2e%2e/etc/passwd")[::2]),
+    "a query": (404, lambda s: ask(s, "GET", "/?file=/etc/passwd")[::2]),
+    "a whole address": (403, lambda s: ask(s, "GET", "http://evil.example/")[::2]),
+    "a question by GET": (404, lambda s: ask(s, "GET", "/ask/read")[::2]),
+    "an unknown question": (404, lambda s: post(s, {}, path="/ask/__class__")),
+    "a long path": (414, lambda s: ask(s, "GET", "/" + "a" * 70_000)[::2]),
+    "many headers": (431, lambda s: ask(s, "GET", "/", **{f"X_{i}": "a" for i in range(200)})[::2]),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_input_is_answered_in_words(server, name):
+    expected, send = HOSTILE[name]
+    status, data = send(server)
+    data = data if isinstance(data, dict) else json.loads(data)
+    assert status == expected, data
+    if status != 200:
+        assert set(data) == {"error"} and len(data["error"]) > 10 and "Traceback" not in data["error"]
+    status, data = post(server, {"text": "alive"})
+    assert status == 200 and data["tokens"]["pieces"]
+
+
+@pytest.mark.parametrize(
+    "data, status",
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", b" 403 "),  # no host
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", b" 403 "),
+        (b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", b" 403 "),
+        (b"POST /ask/read HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\r\n", b" 411 "),
+        (
+            b"POST /ask/read HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: -1\r\n\r\n",
+            b" 411 ",
+        ),
+        (
+            b"POST /ask/read HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b" 411 ",
+        ),
+        (
+            b"POST /ask/read HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 99999999999999999999\r\n\r\n{}",
+            b" 413 ",
+        ),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n", b'{"error":"Bad request'),
+        (b"\r\n\r\n", b""),
+    ],
+)
+def test_requests_that_are_no_requests(server, data, status):
+    assert status in raw(server, data).split(b"\r\n")[0]
+    assert post(server, {"text": "alive"})[0] == 200
+
+
+def test_the_page_and_its_headers(server):
+    status, headers, body = ask(server, "GET", "/")
+    assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
+    assert (
+        "default-src 'none'" in headers["Content-Security-Policy"]
+        and "unsafe" not in headers["Content-Security-Policy"]
+    )
+    assert body.decode() == live_page(server.subject)
+    status, headers, body = ask(server, "HEAD", "/")
+    assert status == 200 and body == b"" and int(headers["Content-Length"]) > 10_000
+    assert server.server_address[0] == "127.0.0.1"
+    for name in ("localhost", f"localhost:{server.server_port}", "127.0.0.1:9000"):  # the last: a forwarded port
+        assert ask(server, "GET", "/", Host=name)[0] == 200
+    assert post(server, {"text": "a"}, Host="localhost:9000", Origin="http://localhost:9000")[0] == 200
+
+
+def test_two_questions_at_once_are_both_answered(server):
+    found = {}
+
+    def one(text):
+        found[text] = post(server, {"text": text})
+
+    texts = [f"question number {i} of several" for i in range(6)]
+    threads = [threading.Thread(target=one, args=[text]) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for text in texts:
+        status, data = found[text]
+        assert status == 200 and "".join(data["tokens"]["pieces"]) == text
+
+
+def test_a_question_does_not_wait_for_ever(server, monkeypatch):
+    monkeypatch.setattr("minigpt.explorer.server.PATIENCE", 0.05)
+    with server.lock:
+        status, data = post(server, {"text": "a"})
+    assert status == 503 and "try again" in data["error"]
+
+
+def test_an_error_of_torch_is_answered(server, monkeypatch):
+    def full(*_, **__):
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setitem(QUESTIONS, "read", (full, ("text",)))
+    status, data = post(server, {"text": "a"})
+    assert status == 500 and "not enough memory" in data["error"]
+
+
+# --- the page as a file ----------------------------------------------------------------------------------------------
+
+
+def data_of(page: str) -> str:
+    return re.search(r'(?s)<script type="application/json" id="data">(.*?)</script>', page)[1]
+
+
+def test_the_file_holds_everything_and_loads_nothing(subject):
+    page = whole_page(subject, TEXTS[subject.name])
+    data = json.loads(data_of(page))
+    reading = reading_of(subject)
+    assert data["inside"]["reading"] == reading
+    for kind, all_of_kind in data["inside"]["heads"].items():
+        alone = answer(subject, "head", {**ids_of(reading), "kind": kind, "layer": 2, "head_number": 3})
+        for name, part in alone.items():
+            if name != "bias":
+                np.testing.assert_array_equal(unpacked(all_of_kind[name])[2, 3], unpacked(part), err_msg=name)
+            elif part is not None:
+                np.testing.assert_array_equal(unpacked(all_of_kind[name])[3], unpacked(part))
+    assert len(data["inside"]["effects"]) == len(all_heads(subject.model))
+    assert "connect-src 'none'" in page
+    shell = page.replace(data_of(page), "")
+    assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:,)|@import|url\(|https?://", shell)
+
+
+def test_sixty_tokens_of_tiny_are_less_than_three_megabytes(subjects, tmp_path):
+    subject = subjects["tiny"]
+    ids = subject.tokenizer.encode(TEXT * 4)[:60]
+    file = write_page(subject.model, subject.tokenizer, subject.tokenizer.decode(ids), tmp_path / "page.html")
+    assert len(json.loads(data_of(file.read_text(encoding="utf-8")))["inside"]["reading"]["tokens"]["ids"]) == 60
+    assert 500_000 < file.stat().st_size < 3_000_000
+
+
+def test_a_larger_model_has_no_effects_in_its_file(subjects, monkeypatch):
+    monkeypatch.setattr("minigpt.explorer.effects.MOST_PARAMETERS", 1000)
+    assert json.loads(data_of(whole_page(subjects["tiny"], TEXT)))["inside"]["effects"] is None
+
+
+def test_markup_in_a_text_is_no_markup(subjects):
+    text = "</script><script>alert(1)</script><!-- & \u2028 \u2029"
+    page = whole_page(subjects["tiny"], text)
+    assert page.count("<script") == 2 and "alert(1)</script>" not in page and "\u2028" not in page
+    assert json.loads(data_of(page))["text"] == text
+    assert json.loads(harmless({"a": "<>&\u2028"})) == {"a": "<>&\u2028"}
+
+
+def test_the_policy_names_the_script_and_the_style(subjects):
+    page = live_page(subjects["tiny"])
+    assert f"<script>{script()}</script>" in page and f"<style>{style()}</style>" in page
+    assert f'content="{content_policy()}"' in page and "{{" not in page.replace(script(), "")
+    assert "</script" not in script() and sorted(f"{name}.js" for name in SCRIPTS) == sorted(
+        file.name for file in FOLDER.glob("*.js")
+    )
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def said_by_the_page() -> set[str]:
+    """The names in say("..."), mixed("..."), data-say="..."; a name that is put together counts by its beginning."""
+    source = script() + (FOLDER / "page.html").read_text(encoding="utf-8")
+    return set(re.findall(r'"([a-z][^"\n]*?)"', source)) | set(re.findall(r'data-say="([^"]+)"', source))
+
+
+def test_every_word_of_the_page_has_two_languages_and_is_used():
+    chinese = re.compile(r"[\u4e00-\u9fff]")
+    used = said_by_the_page()
+    beginnings = tuple(name for name in used if name.endswith(" "))
+    for name, (english, translation) in words().items():
+        assert english and translation and not chinese.search(english.replace("中文", "")), name
+        assert re.findall(r"\{\w+\}", english).sort() == re.findall(r"\{\w+\}", translation).sort()
+        assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", translation)), name
+        assert name in used or name.startswith(beginnings), f"nothing says {name!r}"
+    for name in re.findall(r'\b(?:say|mixed)\("([^"]+)"\s*[,)]', script()):
+        assert name in words(), name
+
+
+def test_the_chinese_terms_are_those_of_the_notebooks():
+    text = "\n".join(translation for _, translation in words().values())
+    assert not [word for word in avoided() if word in text]
+
+
+# --- command and notebook --------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_file(tmp_path, capsys):
+    file = tmp_path / "page.html"
+    code, out, err = run(capsys, "explore", "--text", "Return the", "--out", file)
+    assert (code, out, err) == (0, f"{file}\n", "") and json.loads(data_of(file.read_text("utf-8")))[
+        "text"
+    ] == "Return the"
+    for arguments, said in [
+        (["--out", file], "--out needs --text"),
+        (["--text", "a", "--out", tmp_path / "none" / "page.html"], "cannot be written"),
+        (["--text", "word " * 300, "--out", file], "from 1 to 256 can be shown"),
+        (["--port", "65536"], "a port is a whole number"),
+        (["--port", "-1"], "a port is a whole number"),
+        (["--source", "tinny"], "tinny"),
+    ]:
+        code, out, err = run(capsys, "explore", *arguments)
+        assert code == 2 and said in err and not out, (arguments, err)
+
+
+def test_a_port_in_use_is_named(server, capsys):
+    code, _, err = run(capsys, "explore", "--port", server.server_port, "--no-browser")
+    assert code == 2 and f"--port {server.server_port} is in use" in err
+
+
+def test_the_command_serves_until_ctrl_c(monkeypatch, capsys):
+    opened = []
+
+    def serve(server):
+        opened.append(server.url)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve_forever", serve)
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    code, out, err = run(capsys, "explore", "--port", "0", "--no-browser", "--text", "Return the")
+    assert code == 0 and out.startswith(f"the page is at {opened[0]}") and not err and len(opened) == 1
+    code, out, _ = run(capsys, "explore", "--port", "0")
+    assert code == 0 and len(opened) >= 2
+
+
+def test_a_notebook_shows_a_frame_and_keeps_a_picture(subjects, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subject = subjects["tiny-t5"]
+    shown = explore(subject.model, subject.tokenizer, TEXTS["tiny-t5"], height=500)
+    bundle = shown._repr_mimebundle_()
+    name = re.search(r'<iframe src="(explorer_pages/\w+\.html)" width="100%" height="500"', bundle["text/html"])[1]
+    assert json.loads(data_of((tmp_path / name).read_text(encoding="utf-8")))["text"] == TEXTS["tiny-t5"]
+    assert bundle["image/png"].startswith(b"\x89PNG") and len(bundle["image/png"]) < 150_000
+    monkeypatch.setenv("MINIGPT_EXPLORER", "picture")
+    assert set(shown._repr_mimebundle_()) == {"text/plain", "image/png"}
+    with pytest.raises(ValueError, match="height must be an integer of at least 200"):
+        explore(subject.model, subject.tokenizer, "a", height=10)
+
+
+def test_importing_minigpt_does_not_import_the_explorer():
+    import subprocess
+
+    code = "import sys, minigpt; print([name for name in sys.modules if 'explorer' in name or name == 'http.server'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
