@@ -148,12 +148,18 @@ def test_a_text_is_typed_and_its_numbers_are_pythons(page, tiny):
 def test_pointing_at_a_map_names_the_weight(page, tiny):
     """Where the prediction looks in words; a cell of a head's map; a token over which the pointer is."""
     seen = trace(tiny.model, torch.tensor([tiny.tokenizer.encode(TEXT)]))
-    assert "looks most at Return (16.6%" in page.text("#summary") and "elements next" in page.text("#summary")
+    found = answer(tiny, "effects", {"tokens": page.tokens()})["effects"]
+    most = max(found, key=lambda effect: effect["moved"])
+    assert most["heads"] == [["self", 3, 2]] and most["pieces"][0] == " elements"
+    means = torch.stack(seen.attention_weights)[:, 0, :, -1].mean(dim=(0, 1))
+    assert f"looks most at Return ({100 * float(means[0]):.1f}%, mean of all heads)" in page.text("#summary")
     page.wait("state.effects !== null")  # the head that matters most comes a moment later
     page.quiet()
-    assert "Layer 3, head 2: without it, ␣elements would have 0.66% in place of 51.3%" in page.text("#summary").replace(
-        "\n", " "
-    )
+    before, after = most["before"][0], most["after"][0]
+    assert (
+        f"Layer 3, head 2. It moves {100 * most['moved']:.1f}% of the probability: without it, ␣elements would have "
+        f"{100 * after:.2f}% in place of {100 * before:.1f}%."
+    ) in page.text("#summary").replace("\n", " ")
     page.click("#summary button")
     assert page.text("#head-name") == "Layer 3, head 2"
     weights = seen.attention_weights[3][0, 2]

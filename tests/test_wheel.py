@@ -77,6 +77,11 @@ def test_it_brings_the_models_that_are_trained_here_and_no_other(installed):
     assert brought == BUILT_IN
 
 
+def test_it_brings_the_page_of_the_explorer(installed):
+    pages = [{file.name for file in (root / "minigpt/explorer/page").iterdir()} for root in (ROOT, installed)]
+    assert pages[0] == pages[1] and "page.html" in pages[0]
+
+
 def test_the_list_of_packages_is_the_list_of_folders():
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
     folders = {".".join(file.relative_to(ROOT).parent.parts) for file in (ROOT / "minigpt").rglob("*.py")}

@@ -19,7 +19,7 @@ function choose(kind, layer, head) {
   state.chosen[kind] = { layer, head };
   const one = attentionOf(kind);
   state.query = Math.min(state.query, rowOfTokens(one.queries).ids.length - 1);
-  state.key = Math.min(state.key, rowOfTokens(one.keys).ids.length - 1);
+  state.key = null;
   show();
 }
 
@@ -124,7 +124,7 @@ function summary() {
     const [kind, layer, head] = most.heads[0];
     const jump = make("button", { type: "button", onclick: () => choose(kind, layer, head) }, headName({ layer, head }, kind));
     const before = most.before[0], after = most.after[0];
-    said.push(" ", ...mixed("most effect", { head: jump, token: pieceBox(most.pieces[0]), p: percent(after), q: percent(before) }));
+    said.push(" ", ...mixed("most effect", { head: jump, token: pieceBox(most.pieces[0]), m: percent(most.moved), p: percent(after), q: percent(before) }));
   }
   return make("p", { class: "summary", id: "summary" }, ...said);
 }
@@ -149,7 +149,10 @@ const attentionView = {
       const draw = state.lines ? lineMap : largeMap;
       const map = draw(found[i], rowOfTokens(one.queries).pieces, rowOfTokens(one.keys).pieces, space, {
         moved: (at, event) => this.point(kind, at, event),
-        picked: (query, key) => { state.kind = kind; state.query = query ?? state.query; state.key = key ?? state.key; show(); },
+        picked: (query, key) => {
+          Object.assign(state, { kind, query: query ?? Math.min(state.query, found[i].shape[0] - 1), key });
+          show();
+        },
       });
       map.element.dataset.kind = kind;
       return { kind, one, weights: found[i], map };

@@ -100,7 +100,7 @@ function largeMap(weights, queries, keys, space, { moved, picked }) {
   };
   above.addEventListener("pointermove", (event) => moved(place(event), event));
   above.addEventListener("pointerleave", (event) => moved(null, event));
-  above.addEventListener("click", (event) => { const at = place(event); if (at) picked(at[0], Math.max(0, at[1])); });
+  above.addEventListener("click", (event) => { const at = place(event); if (at) picked(at[0], at[1] < 0 ? null : at[1]); });
   return {
     element: picture.box,
     mark(i, j) { // a frame around a query's row, and one around a key's column

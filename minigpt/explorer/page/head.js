@@ -32,14 +32,15 @@ const headView = {
     if (!isNewest()) return;
     const one = attentionOf(kind);
     const [queries, keys] = [rowOfTokens(one.queries), rowOfTokens(one.keys)];
-    const [i, j] = [state.query, state.key];
+    const i = state.query;
     const [q, k, v, weights, output, bias] =
       ["queries", "keys", "values", "weights", "output", "bias"].map((name) => asMatrix(full[name]));
+    const row = rowOf(weights, i);
+    const j = state.key ?? row.indexOf(row.reduce((a, b) => Math.max(a, b)));
     const scale = model.scale[kind][where.layer];
     const hidden = (key) => one.causal && key > i;
     const score = (key) => dot(rowOf(q, i), rowOf(k, key)) * scale + (bias ? rowOf(bias, i)[key] : 0);
     const scores = keys.ids.map((_, key) => score(key));
-    const row = rowOf(weights, i);
     const products = rowOf(q, i).map((x, d) => x * rowOf(k, j)[d]);
     const share = rowOf(v, j).map((x) => x * row[j]);
     const largest = Math.max(...scores.filter((_, key) => !hidden(key)));
@@ -50,18 +51,18 @@ const headView = {
       ...list.map((text, n) => make("option", { value: String(n), selected: n === value }, text)));
     const kinds = state.reading.attention.map((other) => other.kind);
     const controls = make("div", { class: "buttons" },
-      kinds.length > 1 ? pick("kind", kinds.map((other) => say("kind " + other)), kinds.indexOf(kind), (n) => { state.kind = kinds[n]; state.query = state.key = 0; }) : null,
-      say("layer"), pick("layer", [...Array(layersOf(kind)).keys()].map(String), where.layer, (n) => { where.layer = n; }),
-      say("head"), pick("head", [...Array(model.heads).keys()].map(String), where.head, (n) => { where.head = n; }),
-      say("query"), pick("query", queries.pieces.map((piece, n) => `${n} ${shown(piece)}`), i, (n) => { state.query = n; }),
+      kinds.length > 1 ? pick("kind", kinds.map((other) => say("kind " + other)), kinds.indexOf(kind), (n) => { state.query = 0; choose(kinds[n], 0, 0); }) : null,
+      say("layer"), pick("layer", [...Array(layersOf(kind)).keys()].map(String), where.layer, (n) => choose(kind, n, where.head)),
+      say("head"), pick("head", [...Array(model.heads).keys()].map(String), where.head, (n) => choose(kind, where.layer, n)),
+      say("query"), pick("query", queries.pieces.map((piece, n) => `${n} ${shown(piece)}`), i, (n) => { state.query = n; state.key = null; }),
       say("key"), pick("key", keys.pieces.map((piece, n) => `${n} ${shown(piece)}`), j, (n) => { state.key = n; }));
 
     const width = model.width;
     const formula = make("p", { class: "formula", id: "formula" },
       ...mixed(bias ? "formula bias" : scale === 1 ? "formula plain" : "formula", { D: String(width) }));
     const steps = hidden(j) ? [make("p", { id: "score" }, say("masked pair"))] : [
-      make("p", { class: "formula" }, ...mixed("score line", { i: String(i), j: String(j), sum: number(dot(rowOf(q, i), rowOf(k, j)), "product") })),
-      make("p", { class: "formula" }, ...mixed(bias ? "score bias" : "score scaled", { scale: number(scale, "scale"),
+      make("p", { class: "formula" }, ...mixed("score line", { q: `q${sub(i)}`, k: `k${sub(j)}`, sum: number(dot(rowOf(q, i), rowOf(k, j)), "product") })),
+      make("p", { class: "formula" }, ...mixed(bias ? "score bias" : scale === 1 ? "score plain" : "score scaled", { scale: number(scale, "scale"),
         bias: bias && number(rowOf(bias, i)[j], "bias"), score: number(scores[j], "score") })),
       make("p", { class: "formula" }, ...mixed("softmax line", { e: number(exps[j]), total: number(total), weight: number(exps[j] / total, "softmax") }))];
     const first = make("div", { class: "card" }, make("h2", {}, say("step scores")),

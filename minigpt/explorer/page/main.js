@@ -31,8 +31,7 @@ async function newReading(reading, query) {
   }
   const one = attentionOf(state.kind);
   state.query = Math.min(one.queries === "tokens" ? query : state.query, rowOfTokens(one.queries).ids.length - 1);
-  const weights = rowOf(part(one.means, layersOf(state.kind)), state.query);
-  state.key = weights.indexOf(Math.max(...weights)); // where it looks most
+  state.key = null;
   drawTokens();
   await show();
   if (!state.running && reading.prediction) findEffects(reading);
@@ -97,9 +96,14 @@ function moveHead(layers, headsOn) {
   choose(state.kind, step(Math.min(now.layer, last), layers, 0, last), head);
 }
 
+function moveQuery(by) {
+  const { queries } = attentionOf(state.kind);
+  selectToken(queries, step(state.query, by, 0, rowOfTokens(queries).ids.length - 1));
+}
+
 const KEYS = {
-  ArrowLeft: () => { state.query = Math.max(0, state.query - 1); show(); },
-  ArrowRight: () => { state.query = step(state.query, 1, 0, rowOfTokens(attentionOf(state.kind).queries).ids.length - 1); show(); },
+  ArrowLeft: () => moveQuery(-1),
+  ArrowRight: () => moveQuery(1),
   ArrowUp: () => moveHead(-1, 0),
   ArrowDown: () => moveHead(1, 0),
   "[": () => moveHead(0, -1),

@@ -42,7 +42,7 @@ const nextView = {
     const allowed = after.reduce((n, p) => n + (p > 0), 0);
     const entropy = -sum([...after].map((p) => (p > 0 ? p * Math.log2(p) : 0)));
     this.bars.replaceChildren(
-      make("table", {}, make("tr", {}, make("th", {}, say("token")), make("th", { class: "number" }, say("probability")), make("th", {}), make("th", { class: "number" }, "logit")), ...rows),
+      make("div", { class: "scroll" }, make("table", {}, make("tr", {}, make("th", {}, say("token")), make("th", { class: "number" }, say("probability")), make("th", {}), make("th", { class: "number" }, "logit")), ...rows)),
       make("p", { class: "quiet", id: "allowed" }, say(isGap ? "entropy" : "allowed", { n: allowed, V: model.vocab_size, bits: entropy.toFixed(2) })));
   },
 

@@ -10,7 +10,7 @@ const state = {
   kind: null, // of attention: "self", or in a T5 "encoder", "decoder", "cross"
   chosen: {}, // kind -> {layer, head}; head null = the mean over the heads of the layer; layer = L, head null = over all
   query: 0, // the token that looks
-  key: 0, // the token that is looked at
+  key: null, // the token that is looked at; null = the one that the chosen head looks at most
   lines: false, // lines between tokens, in place of the map
   off: [], // the heads that are switched off, [kind, layer, head] each
   effects: null, // what each head alone changes, where that was computed

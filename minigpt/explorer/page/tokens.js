@@ -61,13 +61,13 @@ function selectToken(name, i) {
   const one = attentionOf(state.kind);
   if (one.queries === name) {
     state.query = i;
-    if (one.causal) state.key = Math.min(state.key, i);
+    state.key = null;
   } else if (one.keys === name) {
     state.key = i;
   } else {
     state.kind = state.reading.attention.find((other) => other.queries === name).kind;
     state.query = i;
-    state.key = Math.min(state.key, rowOfTokens(attentionOf(state.kind).keys).ids.length - 1);
+    state.key = null;
   }
   show();
 }
