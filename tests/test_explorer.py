@@ -140,6 +140,10 @@ def test_losses_and_prediction(subject):
     losses = cross_entropy(seen.logits[0, :-1], torch.tensor(ids[1:]), reduction="none")
     np.testing.assert_allclose(reading["losses"][1:], losses, atol=1e-5)
     assert reading["perplexity"] == pytest.approx(float(losses.mean().exp()), rel=1e-5)
+    if not subject.has_encoder:
+        scores = score(subject.model, ids)
+        np.testing.assert_allclose(reading["losses"][1:], scores.nll[1:], atol=1e-5)
+        assert reading["perplexity"] == pytest.approx(scores.perplexity, rel=1e-5)
 
 
 def test_what_a_t5_is_shown_with(subjects):
@@ -214,7 +218,7 @@ def test_what_the_heads_write_adds_up_to_the_attention(subjects):
 def test_the_lens_ends_with_what_the_model_says(subject):
     reading = reading_of(subject)
     seen, _ = seen_of(subject, reading)
-    lens, at = reading["lens"], reading["prediction"]["position"]
+    lens, at = answer(subject, "lens", ids_of(reading)), reading["prediction"]["position"]
     probabilities = seen.logits[0].softmax(dim=-1)
     assert lens["columns"] == list(range(len(reading["tokens"]["ids"])))
     assert lens["ids"][-1] == probabilities.argmax(dim=-1).tolist()
@@ -237,8 +241,8 @@ def test_the_lens_ends_with_what_the_model_says(subject):
 
 def test_of_a_large_vocabulary_the_lens_shows_the_last_positions(subjects, monkeypatch):
     monkeypatch.setattr("minigpt.explorer.layers.MOST_LOGITS", 5 * 6 * 4096)
-    reading = reading_of(subjects["tiny"])
-    assert reading["lens"]["columns"] == [14, 15, 16, 17, 18]
+    lens = answer(subjects["tiny"], "lens", ids_of(reading_of(subjects["tiny"])))
+    assert lens["columns"] == [14, 15, 16, 17, 18]
 
 
 def test_the_cache_has_the_size_of_a_cache(subject):
@@ -549,6 +553,7 @@ def test_the_file_holds_everything_and_loads_nothing(subject):
                 np.testing.assert_array_equal(unpacked(all_of_kind[name])[2, 3], unpacked(part), err_msg=name)
             elif part is not None:
                 np.testing.assert_array_equal(unpacked(all_of_kind[name])[3], unpacked(part))
+    assert data["inside"]["lens"] == answer(subject, "lens", ids_of(reading))
     assert len(data["inside"]["effects"]) == len(all_heads(subject.model))
     assert "connect-src 'none'" in page
     shell = page.replace(data_of(page), "")

@@ -14,9 +14,10 @@ from .._language import in_chinese
 from ..language_model import check_language_model
 from .effects import effects
 from .heads import attention_layers, attention_traces
+from .layers import lens
 from .numbers import packed
-from .reading import describe, heads_in_full, read, traced
-from .texts import Subject, texts_of
+from .reading import describe, heads_in_full, read
+from .texts import Subject, texts_of, traced
 from .windows import windows
 
 FOLDER = Path(__file__).parent / "page"
@@ -59,6 +60,7 @@ def whole_page(subject: Subject, text: str) -> str:
         "reading": read(subject, texts),
         "heads": {kind: _all_heads(subject, seen, kind) for kind in attention_traces(seen)},
         "effects": effects(subject, texts),
+        "lens": lens(subject, texts),
         "perplexity": _windows(subject, text),
     }
     return _page(subject, text, inside)

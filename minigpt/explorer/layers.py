@@ -7,21 +7,21 @@ import torch
 from ..trace import Trace
 from .heads import attention_layers
 from .numbers import packed
-from .texts import Subject, pieces
+from .texts import Subject, Texts, pieces, place, traced
 
 N_LIKELY = 5
 MOST_LOGITS = 40_000_000  # of all layers and positions: of a large vocabulary only the last positions are computed
 
 
 @torch.no_grad()
-def lens(subject: Subject, seen: Trace, at: int) -> dict:
+def lens(subject: Subject, texts: Texts, position: int | None = None) -> dict:
     """The logit lens (nostalgebraist 2020): the model's last norm and its head, applied to what each layer gives on.
 
     Row 0 is what the first block reads, the last row the prediction of the model itself. For the last positions: the
     likeliest token, its probability, and the probability of the token that the last row finds likeliest (L + 1, n).
     For the position `at`: the likeliest tokens of each layer.
     """
-    model = subject.model
+    model, seen, at = subject.model, traced(subject, texts), place(subject, texts, position)
     states = torch.stack([seen.embeddings[0], *(state[0] for state in seen.hidden_states)])  # (L + 1, T, C)
     n = max(1, min(states.size(1), MOST_LOGITS // (len(states) * model.vocab_size)))
     first = min(states.size(1) - n, at)

@@ -13,8 +13,7 @@ import torch
 from .._checks import integer
 from .._files import write_whole
 from .html import whole_page
-from .reading import traced
-from .texts import Subject, place, texts_of
+from .texts import Subject, place, texts_of, traced
 
 NOTEBOOK_FOLDER = "explorer_pages"
 

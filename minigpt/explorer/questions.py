@@ -11,8 +11,9 @@ from ..generation.processors import PROCESSORS
 from ..generation.settings import Settings
 from ..language_model import check_language_model
 from .effects import effects, without
-from .reading import SLIDERS, head, read, traced
-from .texts import Subject, Texts, texts_of
+from .layers import lens
+from .reading import SLIDERS, head, read
+from .texts import Subject, Texts, texts_of, traced
 from .windows import windows
 
 SEEDS = 2**32
@@ -48,6 +49,10 @@ def _without(subject: Subject, tokens=None, source=None, heads=(), position=None
 
 def _effects(subject: Subject, tokens=None, source=None, position=None) -> dict:
     return {"effects": effects(subject, texts_of(subject, None, tokens, source), position)}
+
+
+def _lens(subject: Subject, tokens=None, source=None, position=None) -> dict:
+    return lens(subject, texts_of(subject, None, tokens, source), position)
 
 
 def _next(subject: Subject, tokens=None, source=None, sample=False, seed=0, settings=None) -> dict:
@@ -86,6 +91,7 @@ QUESTIONS = {
     "head": (_head, ("tokens", "source", "kind", "layer", "head_number")),
     "without": (_without, ("tokens", "source", "heads", "position")),
     "effects": (_effects, ("tokens", "source", "position")),
+    "lens": (_lens, ("tokens", "source", "position")),
     "next": (_next, ("tokens", "source", "sample", "seed", "settings")),
     "perplexity": (lambda subject, **fields: windows(subject, **fields), ("text", "window", "strides")),
 }

@@ -8,12 +8,11 @@ import torch
 
 from ..generation.processors import PROCESSORS
 from ..loss import cross_entropy
-from ..perplexity import score
-from ..trace import AttentionTrace, Trace, trace
+from ..trace import AttentionTrace, Trace
 from .heads import attention_layers, attention_traces, check_heads, written_norms
-from .layers import lens, streams
+from .layers import streams
 from .numbers import finite, packed, shades
-from .texts import Subject, Texts, pieces, place
+from .texts import Subject, Texts, pieces, place, traced
 
 N_LIKELY = 20
 SLIDERS = ("temperature", "top_k", "top_p", "min_p")
@@ -62,7 +61,6 @@ def read(subject: Subject, texts: Texts, position: int | None = None) -> dict:
         **_losses(subject, texts, seen),
         "attention": [attention(subject, kind, layers) for kind, layers in attention_traces(seen).items()],
         "prediction": None if seen.logits is None else prediction(subject, seen.logits[0, at], at),
-        "lens": None if seen.logits is None else lens(subject, seen, at),
         "streams": streams(subject, seen),
         "cache": None if subject.looks_at_both_sides else cache(seen),
     }
@@ -72,30 +70,14 @@ def _row(subject: Subject, ids: list[int]) -> dict:
     return {"ids": ids, "pieces": pieces(subject, ids)}
 
 
-def traced(subject: Subject, texts: Texts) -> Trace:
-    model = subject.model
-    if getattr(model, "head", model) is None:
-        raise ValueError("this Bert has no masked-token head, so it predicts nothing: take a BertForMaskedLM's file")
-    if subject.last.get("texts") == texts:
-        return subject.last["seen"]
-    seen = trace(model, *texts.inputs(model.device))
-    if any(layer.weights is None for layers in attention_traces(seen).values() for layer in layers):
-        raise ValueError("the weights of this attention function cannot be known: load the model with attention='sdpa'")
-    subject.last.update(texts=texts, seen=seen)
-    return seen
-
-
 def _losses(subject: Subject, texts: Texts, seen: Trace) -> dict:
     """The loss of each token in nats, None where nothing predicts it, and the perplexity of all. A BERT, which sees
     the token itself, has none."""
     if subject.looks_at_both_sides or len(texts.tokens) < 2:
         return {"losses": [None] * len(texts.tokens), "perplexity": None}
-    if subject.has_encoder:
-        targets = torch.tensor(texts.tokens[1:], device=seen.logits.device)
-        losses = cross_entropy(seen.logits[0, :-1].float(), targets, reduction="none").tolist()
-        return {"losses": [None, *losses], "perplexity": finite(math.exp(sum(losses) / len(losses)))}
-    scores = score(subject.model, texts.tokens)
-    return {"losses": [finite(loss) for loss in scores.nll], "perplexity": finite(scores.perplexity)}
+    targets = torch.tensor(texts.tokens[1:], device=seen.logits.device)
+    losses = cross_entropy(seen.logits[0, :-1].float(), targets, reduction="none").double()
+    return {"losses": [None, *losses.tolist()], "perplexity": finite(losses.mean().exp())}
 
 
 def attention(subject: Subject, kind: str, layers: list[AttentionTrace]) -> dict:

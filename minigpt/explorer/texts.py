@@ -11,6 +11,7 @@ from torch import nn
 from .._checks import check_ids, integer, token_ids
 from ..generation import generate
 from ..tokenizer import Tokenizer
+from ..trace import Trace, trace
 
 MOST_TOKENS = 256  # a map of 256 × 256 weights is the largest that a page can show
 FIRST_ANSWER = 12  # tokens that a T5 writes when it gets a new source: its cross attention has a row for each
@@ -114,3 +115,19 @@ def place(subject: Subject, texts: Texts, position=None) -> int:
         mask = getattr(subject.tokenizer, "mask_id", None)
         return texts.tokens.index(mask) if mask in texts.tokens else max(0, last - 1)
     return last
+
+
+def traced(subject: Subject, texts: Texts) -> Trace:
+    """The trace of a text. Raises ValueError for a model without logits, and for one whose attention function is not
+    minigpt's: its weights cannot be known."""
+    model = subject.model
+    if getattr(model, "head", model) is None:
+        raise ValueError("this Bert has no masked-token head, so it predicts nothing: take a BertForMaskedLM's file")
+    if subject.last.get("texts") == texts:
+        return subject.last["seen"]
+    seen = trace(model, *texts.inputs(model.device))
+    parts = [seen] if seen.encoder is None else [seen, seen.encoder]
+    if any(weights is None for part in parts for weights in part.attention_weights):
+        raise ValueError("the weights of this attention function cannot be known: load the model with attention='sdpa'")
+    subject.last.update(texts=texts, seen=seen)
+    return seen

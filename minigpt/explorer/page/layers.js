@@ -2,10 +2,12 @@
 
 const layersView = {
   name: "layers",
-  async draw(box) {
-    const { lens, streams, tokens } = state.reading;
+  async draw(box, isNewest) {
+    const { streams, tokens } = state.reading;
+    const lens = await lensOf(state.reading);
+    if (!isNewest()) return;
     const cards = streams.map((stream) => this.stream(stream));
-    box.replaceChildren(...(lens ? [this.here(lens), this.table(lens, tokens)] : []), ...cards);
+    box.replaceChildren(this.here(lens), this.table(lens, tokens), ...cards);
     markTokens();
   },
 
@@ -60,6 +62,14 @@ const layersView = {
       draw(stream.mlp, say("norm mlp"), "orange", false));
   },
 };
+
+// The lens of a reading, asked for when somebody looks: with a large vocabulary it takes as long as everything else.
+const lenses = new WeakMap();
+function lensOf(reading) {
+  if (!live) return page.inside.lens;
+  if (!lenses.has(reading)) lenses.set(reading, ask("lens", { ...ids(), position: reading.prediction.position }));
+  return lenses.get(reading);
+}
 
 function label12(piece) {
   const characters = [...shown(piece)];

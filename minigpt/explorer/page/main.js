@@ -15,6 +15,7 @@ async function show() {
     await VIEWS[state.view].draw(byId("view"), () => mine === drawing);
   } catch (error) {
     heads.clear();
+    lenses.delete(state.reading);
     console.error(error);
     tell(error.message, "error");
   }
