@@ -1344,7 +1344,8 @@ def _():
     assert "".join(before_stop(["ab ST", "O"], ["STOP"])) == "ab STO"
 
 
-# --- Llama, BERT and T5; what stands around the models ---------------------------------------------------------------
+# --- Llama, BERT and T5; the explorer; what stands around the models -------------------------------------------------
 
-import quick_check_families  # noqa: E402, F401  (its checks stand in the same list)
+import quick_check_explorer  # noqa: E402, F401  (its checks stand in the same list)
+import quick_check_families  # noqa: E402, F401
 import quick_check_outside  # noqa: E402, F401
