@@ -8,14 +8,17 @@ import re
 import socket
 import sys
 import threading
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from command_line import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_twins import avoided
 
-from minigpt import generate, load_model, load_tokenizer
+from minigpt import GPT2, GPT2Config, generate, load_model, load_tokenizer
 from minigpt.explorer import Server, Subject, explore, write_page
 from minigpt.explorer.heads import all_heads, attention_layers, attention_traces
 from minigpt.explorer.html import FOLDER, SCRIPTS, content_policy, harmless, live_page, script, style, whole_page, words
@@ -291,13 +294,13 @@ def test_next_writes_what_generate_writes(subject):
 
 def test_next_draws_by_the_settings(subjects):
     subject = subjects["tiny"]
-    settings = {"temperature": 1.4, "top_k": 30, "top_p": 0.9, "min_p": None}
+    chosen = {"temperature": 1.4, "top_k": 30, "top_p": 0.9, "min_p": None}
     rows = ids_of(reading_of(subject))
     logits = subject.model(torch.tensor([rows["tokens"]]))[:, -1].detach()
     p = sampling_probabilities(logits, 1.4, 30, 0.9)[0]
     drawn = []
     for seed in range(12):
-        found = answer(subject, "next", {**rows, "sample": True, "seed": seed, "settings": settings})
+        found = answer(subject, "next", {**rows, "sample": True, "seed": seed, "settings": chosen})
         generator = torch.Generator().manual_seed(seed + len(rows["tokens"]))
         assert found["tokens"]["ids"][-1] == int(torch.multinomial(p, 1, generator=generator))
         drawn.append(found["tokens"]["ids"][-1])
@@ -370,6 +373,32 @@ def test_a_model_with_ones_own_attention_is_refused(subjects):
     model = load_model("tiny", attention=lambda q, k, v, **_: v)
     with pytest.raises(ValueError, match="load the model with attention='sdpa'"):
         answer(Subject(model, subjects["tiny"].tokenizer), "read", {"text": "a"})
+
+
+@cache
+def small() -> Subject:
+    torch.manual_seed(0)
+    return Subject(GPT2(GPT2Config(300, 64, 8, 2, 2)).eval(), load_tokenizer("tiny"))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 300) | st.floats() | st.text(max_size=8) | st.just("self"),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4) | st.just("top_k"), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(sorted(QUESTIONS)), st.data())
+def test_whatever_the_fields_hold_the_error_is_a_sentence(question, data):
+    fields = {name: data.draw(ANYTHING) for name in data.draw(st.sets(st.sampled_from(QUESTIONS[question][1])))}
+    fields = fields | data.draw(st.sampled_from([{}, {"tokens": [5, 6, 7]}]))
+    try:
+        answer(small(), question, fields)
+    except ValueError as error:
+        assert str(error)
 
 
 # --- the server ------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Shown:
         top = seen.logits[0, at].float().softmax(dim=-1).topk(5)
         likely = list(zip(subject.tokenizer.pieces(top.indices.tolist()), top.values.tolist(), strict=True))
         file = io.BytesIO()
-        plot_readers([Reader(subject.name, lines, likely)]).savefig(file, format="png", dpi=110)
+        plot_readers([Reader("", lines, likely)]).savefig(file, format="png", dpi=110)
         return file.getvalue()
 
 

@@ -93,5 +93,5 @@ QUESTIONS = {
     "effects": (_effects, ("tokens", "source", "position")),
     "lens": (_lens, ("tokens", "source", "position")),
     "next": (_next, ("tokens", "source", "sample", "seed", "settings")),
-    "perplexity": (lambda subject, **fields: windows(subject, **fields), ("text", "window", "strides")),
+    "perplexity": (windows, ("text", "window", "strides")),
 }

@@ -60,7 +60,7 @@ def read(subject: Subject, texts: Texts, position: int | None = None) -> dict:
         "source": None if texts.source is None else _row(subject, texts.source),
         **_losses(subject, texts, seen),
         "attention": [attention(subject, kind, layers) for kind, layers in attention_traces(seen).items()],
-        "prediction": None if seen.logits is None else prediction(subject, seen.logits[0, at], at),
+        "prediction": prediction(subject, seen.logits[0, at], at),
         "streams": streams(subject, seen),
         "cache": None if subject.looks_at_both_sides else cache(seen),
     }

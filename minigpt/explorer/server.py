@@ -22,7 +22,7 @@ from .texts import Subject
 ADDRESS = "127.0.0.1"
 OUR_NAMES = {"127.0.0.1", "localhost", "::1"}
 MOST_BYTES = 300_000  # of a question
-MOST_DRAINED = 4_000_000  # of a larger one, read so that its sender sees the answer
+MOST_DRAINED = 4_000_000  # of one that is refused
 PATIENCE = 60  # seconds: a question waits so long for the one before it, and for its own bytes
 
 
@@ -54,11 +54,11 @@ class Refused(Exception):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """One request: the connection is closed after each answer (HTTP/1.0)."""
 
-    protocol_version = "HTTP/1.1"
     timeout = PATIENCE
     server: Server
+    unread = 0  # bytes of the question that have not been read yet
 
     def do_GET(self):
         self._respond(self._page)
@@ -69,12 +69,14 @@ class Handler(BaseHTTPRequestHandler):
         self._respond(self._answer)
 
     def _respond(self, find) -> None:
+        length = self.headers.get("Content-Length", "")
+        self.unread = int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
         try:
             self._check_sender()
             status, kind, body = HTTPStatus.OK, *find()
         except Refused as refused:
+            self.rfile.read(min(self.unread, MOST_DRAINED))  # who is still sending would not see the answer
             status, kind, body = refused.status, "application/json", _json({"error": refused.reason})
-            self.close_connection = True  # bytes of the question may still be on their way
         self._send(status, kind, body)
 
     def _check_sender(self) -> None:
@@ -101,8 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             return "application/json", _json(answer(self.server.subject, question, fields))
         except (ValueError, FloatingPointError) as error:
             raise Refused(HTTPStatus.BAD_REQUEST, " ".join(str(error).split())) from None
-        except (MemoryError, RuntimeError) as error:  # torch says with a RuntimeError that memory is full
-            reason = f"this could not be computed: {str(error) or 'memory is full'!s:.200}"
+        except Exception as error:  # memory that is full, or a fault of ours: the page says so, and the server goes on
+            reason = f"this could not be computed: {type(error).__name__}: {error!s:.200}"
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, reason) from None
         finally:
             self.server.lock.release()
@@ -111,13 +113,11 @@ class Handler(BaseHTTPRequestHandler):
         """The JSON of the question."""
         if self.headers.get_content_type() != "application/json":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a question is JSON: say Content-Type: application/json")
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in self.headers:
+        if "Transfer-Encoding" in self.headers or not self.headers.get("Content-Length", "").isdigit():
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "say with Content-Length how many bytes the question has")
-        if len(length) > 15 or int(length) > MOST_BYTES:
-            self.rfile.read(min(int(length[:9]), MOST_DRAINED))
+        if self.unread > MOST_BYTES or len(self.headers["Content-Length"]) > 15:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the question has more than {MOST_BYTES} bytes")
-        body = self.rfile.read(int(length))
+        body, self.unread = self.rfile.read(self.unread), 0
         try:
             return json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError):
@@ -128,7 +128,6 @@ class Handler(BaseHTTPRequestHandler):
         status = HTTPStatus(code)
         if code == HTTPStatus.NOT_IMPLEMENTED:
             status, message = HTTPStatus.METHOD_NOT_ALLOWED, "the page takes GET and HEAD, a question POST"
-        self.close_connection = True
         self._send(status, "application/json", _json({"error": message or status.description}))
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
@@ -145,8 +144,6 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD, POST")
-        if self.close_connection:
-            self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

@@ -119,7 +119,7 @@ def place(subject: Subject, texts: Texts, position=None) -> int:
 
 def traced(subject: Subject, texts: Texts) -> Trace:
     """The trace of a text. Raises ValueError for a model without logits, and for one whose attention function is not
-    minigpt's: its weights cannot be known."""
+    minigpt's: its weights cannot be known. FloatingPointError for logits that are nan or infinite."""
     model = subject.model
     if getattr(model, "head", model) is None:
         raise ValueError("this Bert has no masked-token head, so it predicts nothing: take a BertForMaskedLM's file")
@@ -129,5 +129,7 @@ def traced(subject: Subject, texts: Texts) -> Trace:
     parts = [seen] if seen.encoder is None else [seen, seen.encoder]
     if any(weights is None for part in parts for weights in part.attention_weights):
         raise ValueError("the weights of this attention function cannot be known: load the model with attention='sdpa'")
+    if not seen.logits.isfinite().all():
+        raise FloatingPointError("the model's logits are not finite: look for nan or inf in its weights")
     subject.last.update(texts=texts, seen=seen)
     return seen

@@ -15,7 +15,7 @@ MOST_STRIDES = 4
 MOST_WORK = 1e12  # parameters × tokens that are read: some twenty seconds on two cores
 
 
-def windows(subject: Subject, text: str, window: int | None = None, strides=None) -> dict:
+def windows(subject: Subject, text: str | None = None, window: int | None = None, strides=None) -> dict:
     """The windows and losses of a text. window None = the context, or half of a shorter text; strides None = the
     window, a half, and a quarter of it.
 

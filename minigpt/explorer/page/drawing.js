@@ -1,17 +1,25 @@
 // Pictures: colours, canvases in the screen's own pixels, a map of weights, lines between tokens.
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+const colour = (name) =>
+  getComputedStyle(document.documentElement)
+    .getPropertyValue("--" + name)
+    .trim();
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
-// 256 colours from the card's own to another, as one Uint8 triple each: table[3 * shade + channel].
+// 256 colours from the card's own to another, each as one pixel: red, green, blue and opacity in four bytes.
 function ramp(to, from = "card") {
   const [a, b] = [rgb(colour(from)), rgb(colour(to))];
-  return Uint8ClampedArray.from({ length: 768 }, (_, i) => a[i % 3] + ((b[i % 3] - a[i % 3]) * Math.floor(i / 3)) / 255);
+  const pixels = new Uint32Array(256);
+  const channels = new Uint8ClampedArray(pixels.buffer);
+  pixels.forEach((_, shade) => channels.set([...a.map((x, i) => x + ((b[i] - x) * shade) / 255), 255], 4 * shade));
+  return pixels;
 }
 
 // A number between -largest and largest as a colour: orange below 0, blue above.
-const shadeOf = (x, largest) =>
-  `color-mix(in srgb, var(--${x < 0 ? "orange" : "blue"}) ${Math.round(75 * Math.min(1, Math.abs(x) / (largest || 1)))}%, transparent)`;
+function shadeOf(x, largest) {
+  const share = Math.round(75 * Math.min(1, Math.abs(x) / (largest || 1)));
+  return `color-mix(in srgb, var(--${x < 0 ? "orange" : "blue"}) ${share}%, transparent)`;
+}
 const largestOf = (numbers) => numbers.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
 // Weights from 0 to 1 -> shades from 0 to 255: the square root, so that small weights stay visible (numbers.py).
@@ -34,19 +42,24 @@ function canvas(width, height, attributes = {}) {
 function twoLayers(width, height) {
   const [below, draw] = canvas(width, height);
   const [above, mark] = canvas(width, height);
-  return { box: make("div", { class: "layers" }, below, above), above, draw, mark, width, height };
+  return { box: make("div", "layers", below, above), above, draw, mark, width, height };
 }
 
 // A matrix of shades (Uint8Array, rows × columns) as an image of one pixel a number.
 function image(shades, rows, columns, table) {
   const picture = new OffscreenCanvas(columns, rows);
   const context = picture.getContext("2d");
-  const pixels = context.createImageData(columns, rows);
-  for (let i = 0; i < rows * columns; i++) {
-    pixels.data.set([table[3 * shades[i]], table[3 * shades[i] + 1], table[3 * shades[i] + 2], 255], 4 * i);
-  }
-  context.putImageData(pixels, 0, 0);
+  const picked = context.createImageData(columns, rows);
+  const pixels = new Uint32Array(picked.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = table[shades[i]];
+  context.putImageData(picked, 0, 0);
   return picture;
+}
+
+// A token of at most n characters.
+function atMost(n, piece) {
+  const characters = [...shown(piece)];
+  return characters.length > n ? characters.slice(0, n - 1).join("") + "…" : characters.join("");
 }
 
 // The label of a token beside a map, no wider than `width`.
@@ -70,8 +83,13 @@ function largeMap(weights, queries, keys, space, { moved, picked }) {
   const small = `${font}px ${colour("mono")}`;
   draw.font = small;
   draw.imageSmoothingEnabled = false;
-  draw.drawImage(image(weights.at.map ? Uint8Array.from(weights.at, shade) : weights.at, n, m, ramp("blue")),
-    margin.left, margin.top, m * cell, n * cell);
+  draw.drawImage(
+    image(Uint8Array.from(weights.at, shade), n, m, ramp("blue")),
+    margin.left,
+    margin.top,
+    m * cell,
+    n * cell,
+  );
   draw.strokeStyle = colour("line");
   draw.strokeRect(margin.left - 0.5, margin.top - 0.5, m * cell + 1, n * cell + 1);
   const step = Math.ceil(font / cell); // where cells are lower than letters, every second or third token has a label
@@ -100,10 +118,14 @@ function largeMap(weights, queries, keys, space, { moved, picked }) {
   };
   above.addEventListener("pointermove", (event) => moved(place(event), event));
   above.addEventListener("pointerleave", (event) => moved(null, event));
-  above.addEventListener("click", (event) => { const at = place(event); if (at) picked(at[0], at[1] < 0 ? null : at[1]); });
+  above.addEventListener("click", (event) => {
+    const at = place(event);
+    if (at) picked(at[0], at[1] < 0 ? null : at[1]);
+  });
   return {
     element: picture.box,
-    mark(i, j) { // a frame around a query's row, and one around a key's column
+    mark(i, j) {
+      // a frame around a query's row, and one around a key's column
       mark.clearRect(0, 0, picture.width, picture.height);
       mark.lineWidth = 1.5;
       mark.font = "bold " + small;
@@ -124,7 +146,9 @@ function largeMap(weights, queries, keys, space, { moved, picked }) {
 // Lines from each query (left) to the keys that it looks at (right): the stronger the weight, the stronger the line.
 function lineMap(weights, queries, keys, space, { moved, picked }) {
   const [n, m] = weights.shape;
-  const height = 21, column = Math.min(180, space / 3), gap = Math.min(260, space / 3);
+  const height = 21,
+    column = Math.min(180, space / 3),
+    gap = Math.min(260, space / 3);
   const picture = twoLayers(2 * column + gap, Math.max(n, m) * height + 8);
   const { draw, mark, above } = picture;
   const font = `13px ${colour("mono")}`;
@@ -161,10 +185,14 @@ function lineMap(weights, queries, keys, space, { moved, picked }) {
   };
   above.addEventListener("pointermove", (event) => moved(place(event), event));
   above.addEventListener("pointerleave", (event) => moved(null, event));
-  above.addEventListener("click", (event) => { const at = place(event); if (at) picked(...at); });
+  above.addEventListener("click", (event) => {
+    const at = place(event);
+    if (at) picked(...at);
+  });
   return {
     element: picture.box,
-    mark(i, j, alone) { // the lines of one query; with a key alone, all that lead to it
+    mark(i, j, alone) {
+      // the lines of one query; with a key alone, all that lead to it
       mark.clearRect(0, 0, picture.width, picture.height);
       mark.strokeStyle = mark.fillStyle = colour("orange");
       mark.font = "bold " + font;
@@ -211,11 +239,28 @@ function strips(matrix, names, to, cell = 14, largest = null) {
   draw.textAlign = "right";
   draw.textBaseline = "middle";
   names.forEach((name, i) => draw.fillText(name, left - 6, (i + 0.5) * cell + 1));
-  return { element, draw, left, wide, cell, at: (event) => {
-    const box = element.getBoundingClientRect();
-    const [i, j] = [Math.floor((event.clientY - box.top - 1) / cell), Math.floor((event.clientX - box.left - left) / wide)];
-    return i >= 0 && i < rows && j >= 0 && j < columns ? [i, j] : null;
-  } };
+  return {
+    element,
+    draw,
+    left,
+    wide,
+    cell,
+    at: (event) => {
+      const box = element.getBoundingClientRect();
+      const [i, j] = [
+        Math.floor((event.clientY - box.top - 1) / cell),
+        Math.floor((event.clientX - box.left - left) / wide),
+      ];
+      return i >= 0 && i < rows && j >= 0 && j < columns ? [i, j] : null;
+    },
+  };
+}
+
+// While the pointer is on an element, words beside it: words(event), or nothing where there are none.
+function tipOn(element, words) {
+  element.addEventListener("pointermove", (event) => tip(event, words(event)));
+  element.addEventListener("pointerleave", (event) => tip(event, null));
+  return element;
 }
 
 // What the pointer is on, in words beside it.

@@ -6,9 +6,18 @@ const dot = (a, b) => a.reduce((total, x, d) => total + x * b[d], 0);
 // A vector as cells; pointing at one marks the same place in every vector of the view.
 function cells(numbers, name, words = "") {
   const most = largestOf(numbers);
-  return make("div", {}, make("h3", {}, name, words && make("span", { class: "quiet" }, " " + words)),
-    make("div", { class: "cells", "data-vector": name }, ...[...numbers].map((x, d) =>
-      make("div", { class: "cell", "data-d": d, "--shade": shadeOf(x, most), "data-exact": exact(x) }, x.toFixed(2)))));
+  return make(
+    "div",
+    "",
+    make("h3", "", name, words && make("span", "quiet", " " + words)),
+    make(
+      "div",
+      { class: "cells", "data-vector": name },
+      ...[...numbers].map((x, d) =>
+        make("div", { class: "cell", "data-d": d, "--shade": shadeOf(x, most), "data-exact": exact(x) }, x.toFixed(2)),
+      ),
+    ),
+  );
 }
 
 // Pointing at cell d of any vector marks the cells d of all, and writes what becomes of the numbers in it.
@@ -33,8 +42,9 @@ const headView = {
     const one = attentionOf(kind);
     const [queries, keys] = [rowOfTokens(one.queries), rowOfTokens(one.keys)];
     const i = state.query;
-    const [q, k, v, weights, output, bias] =
-      ["queries", "keys", "values", "weights", "output", "bias"].map((name) => asMatrix(full[name]));
+    const [q, k, v, weights, output, bias] = ["queries", "keys", "values", "weights", "output", "bias"].map((name) =>
+      asMatrix(full[name]),
+    );
     const row = rowOf(weights, i);
     const j = state.key ?? row.indexOf(row.reduce((a, b) => Math.max(a, b)));
     const scale = model.scale[kind][where.layer];
@@ -47,50 +57,102 @@ const headView = {
     const exps = scores.map((s, key) => (hidden(key) ? 0 : Math.exp(s - largest)));
     const total = sum(exps);
 
-    const pick = (name, list, value, set) => make("select", { id: name, "aria-label": say(name), onchange: (event) => { set(Number(event.target.value)); show(); } },
-      ...list.map((text, n) => make("option", { value: String(n), selected: n === value }, text)));
+    const pick = (name, list, value, set) => {
+      const onchange = (event) => set(Number(event.target.value));
+      const options = list.map((text, n) => make("option", { value: String(n), selected: n === value }, text));
+      return [say(name), make("select", { id: name, "aria-label": say(name), onchange }, ...options)];
+    };
+    const numbered = (list) => list.map((piece, n) => `${n} ${shown(piece)}`);
+    const upTo = (n) => [...Array(n).keys()].map(String);
     const kinds = state.reading.attention.map((other) => other.kind);
-    const controls = make("div", { class: "buttons" },
-      kinds.length > 1 ? pick("kind", kinds.map((other) => say("kind " + other)), kinds.indexOf(kind), (n) => { state.query = 0; choose(kinds[n], 0, 0); }) : null,
-      say("layer"), pick("layer", [...Array(layersOf(kind)).keys()].map(String), where.layer, (n) => choose(kind, n, where.head)),
-      say("head"), pick("head", [...Array(model.heads).keys()].map(String), where.head, (n) => choose(kind, where.layer, n)),
-      say("query"), pick("query", queries.pieces.map((piece, n) => `${n} ${shown(piece)}`), i, (n) => { state.query = n; state.key = null; }),
-      say("key"), pick("key", keys.pieces.map((piece, n) => `${n} ${shown(piece)}`), j, (n) => { state.key = n; }));
+    const kindNames = kinds.map((other) => say("kind " + other));
+    const controls = make(
+      "div",
+      "buttons",
+      ...(kinds.length > 1 ? pick("kind", kindNames, kinds.indexOf(kind), (n) => choose(kinds[n], 0, 0)) : []),
+      ...pick("layer", upTo(layersOf(kind)), where.layer, (n) => choose(kind, n, where.head)),
+      ...pick("head", upTo(model.heads), where.head, (n) => choose(kind, where.layer, n)),
+      ...pick("query", numbered(queries.pieces), i, (query) => show({ query, key: null })),
+      ...pick("key", numbered(keys.pieces), j, (key) => show({ key })),
+    );
 
-    const width = model.width;
-    const formula = make("p", { class: "formula", id: "formula" },
-      ...mixed(bias ? "formula bias" : scale === 1 ? "formula plain" : "formula", { D: String(width) }));
-    const steps = hidden(j) ? [make("p", { id: "score" }, say("masked pair"))] : [
-      make("p", { class: "formula" }, ...mixed("score line", { q: `q${sub(i)}`, k: `k${sub(j)}`, sum: number(dot(rowOf(q, i), rowOf(k, j)), "product") })),
-      make("p", { class: "formula" }, ...mixed(bias ? "score bias" : scale === 1 ? "score plain" : "score scaled", { scale: number(scale, "scale"),
-        bias: bias && number(rowOf(bias, i)[j], "bias"), score: number(scores[j], "score") })),
-      make("p", { class: "formula" }, ...mixed("softmax line", { e: number(exps[j]), total: number(total), weight: number(exps[j] / total, "softmax") }))];
-    const first = make("div", { class: "card" }, make("h2", {}, say("step scores")),
-      cells(rowOf(q, i), `q${sub(i)}`, shown(queries.pieces[i])), cells(rowOf(k, j), `k${sub(j)}`, shown(keys.pieces[j])),
+    const line = (words, values) => make("p", "formula", ...mixed(words, values));
+    const kindOfScore = bias ? "bias" : scale === 1 ? "plain" : "scaled"; // T5's self and cross attention, others
+    const formula = make(
+      "p",
+      { class: "formula", id: "formula" },
+      ...mixed("formula " + kindOfScore, { D: String(model.width) }),
+    );
+    const steps = hidden(j)
+      ? [make("p", { id: "score" }, say("masked pair"))]
+      : [
+          line("score line", {
+            q: `q${sub(i)}`,
+            k: `k${sub(j)}`,
+            sum: number(dot(rowOf(q, i), rowOf(k, j)), "product"),
+          }),
+          line("score " + kindOfScore, {
+            scale: number(scale, "scale"),
+            bias: bias && number(rowOf(bias, i)[j], "bias"),
+            score: number(scores[j], "score"),
+          }),
+          line("softmax line", {
+            e: number(exps[j]),
+            total: number(total),
+            weight: number(exps[j] / total, "softmax"),
+          }),
+        ];
+    const first = make(
+      "div",
+      "card",
+      make("h2", "", say("step scores")),
+      cells(rowOf(q, i), `q${sub(i)}`, shown(queries.pieces[i])),
+      cells(rowOf(k, j), `k${sub(j)}`, shown(keys.pieces[j])),
       cells(products, `q${sub(i)} · k${sub(j)}`, say("product of each")),
-      make("p", { class: "number", id: "cell" }, say("point at a cell")), ...steps,
-      model.rotated ? make("p", { class: "quiet" }, say("rotated")) : null);
+      make("p", { class: "number", id: "cell" }, say("point at a cell")),
+      ...steps,
+      model.rotated ? make("p", "quiet", say("rotated")) : null,
+    );
 
-    const table = make("table", { id: "scores" }, make("tr", {}, ...["key", "score", "mask", "softmax", ""].map((name, n) =>
-      make("th", { class: n ? "number" : null }, name && say("column " + name)))),
-    ...keys.pieces.map((piece, key) => make("tr", { class: `pick${key === j ? " on" : ""}${hidden(key) ? " out" : ""}`, onclick: () => { state.key = key; show(); } },
-      make("td", {}, `${key} `, pieceBox(piece)),
-      make("td", { class: "number" }, exact(scores[key])),
-      make("td", { class: "number" }, hidden(key) ? "−∞" : "0"),
-      make("td", { class: "number" }, exact(row[key])),
-      make("td", {}, make("div", { class: "bars" }, make("div", { class: "bar", width: `${100 * row[key]}%` }))))));
-    const second = make("div", { class: "card" }, make("h2", {}, say("step softmax")), make("p", { class: "quiet" }, say("softmax words")),
-      make("div", { class: "scroll" }, table));
+    const rows = keys.pieces.map((piece, key) =>
+      make(
+        "tr",
+        { class: `pick${key === j ? " on" : ""}${hidden(key) ? " out" : ""}`, onclick: () => show({ key }) },
+        make("td", "", `${key} `, pieceBox(piece)),
+        ...numbers(exact(scores[key]), hidden(key) ? "−∞" : "0", exact(row[key])),
+        make("td", "", make("div", "bars", bar(row[key]))),
+      ),
+    );
+    const names = ["key", "score", "mask", "softmax"].map((name) => say("column " + name));
+    const table = make("table", { id: "scores" }, headings(...names, ""), ...rows);
+    const second = make(
+      "div",
+      "card",
+      make("h2", "", say("step softmax")),
+      make("p", "quiet", say("softmax words")),
+      make("div", "scroll", table),
+    );
 
-    const third = make("div", { class: "card" }, make("h2", {}, say("step values")),
+    const third = make(
+      "div",
+      "card",
+      make("h2", "", say("step values")),
       cells(rowOf(v, j), `v${sub(j)}`, shown(keys.pieces[j])),
       cells(share, `${say("weight word")} · v${sub(j)}`, exact(row[j])),
-      cells(rowOf(output, i), say("output word"), say("output is")));
-    box.replaceChildren(controls, make("div", { class: "card" }, formula, make("p", { class: "quiet" }, say("own numbers"))),
-      make("div", { class: "row" }, make("div", { class: "wide" }, first, third), make("div", { class: "wide" }, second)));
-    const whole = rowOf(output, i);
-    followCells(box, (d) => `[${d}]   q·k: ${exact(rowOf(q, i)[d])} · ${exact(rowOf(k, j)[d])} = ${exact(products[d])}    ` +
-      `${say("weight word")}·v: ${exact(row[j])} · ${exact(rowOf(v, j)[d])} = ${exact(share[d])}    Σ: ${exact(whole[d])}`);
+      cells(rowOf(output, i), say("output word"), say("output is")),
+    );
+    box.replaceChildren(
+      controls,
+      make("div", "card", formula, make("p", "quiet", say("own numbers"))),
+      make("div", "row", make("div", "wide", first, third), make("div", "wide", second)),
+    );
+    const [whole, weightWord] = [rowOf(output, i), say("weight word")];
+    followCells(
+      box,
+      (d) =>
+        `[${d}]   q·k: ${exact(rowOf(q, i)[d])} · ${exact(rowOf(k, j)[d])} = ${exact(products[d])}    ` +
+        `${weightWord}·v: ${exact(row[j])} · ${exact(rowOf(v, j)[d])} = ${exact(share[d])}    Σ: ${exact(whole[d])}`,
+    );
     markTokens([row, one.keys]);
   },
 

@@ -1,65 +1,117 @@
 // Through the layers: the logit lens, and the lengths of the vectors in the stream.
 
+const layerName = (row) => (row ? say("after layer", { layer: row - 1 }) : say("embedding"));
+
 const layersView = {
   name: "layers",
   async draw(box, isNewest) {
-    const { streams, tokens } = state.reading;
     const lens = await lensOf(state.reading);
     if (!isNewest()) return;
-    const cards = streams.map((stream) => this.stream(stream));
-    box.replaceChildren(this.here(lens), this.table(lens, tokens), ...cards);
+    box.replaceChildren(
+      this.here(lens),
+      this.everywhere(lens),
+      ...state.reading.streams.map((one) => this.stream(one)),
+    );
     markTokens();
-  },
-
-  // What each layer would say at the position of the prediction.
-  here(lens) {
-    const { prediction, tokens } = state.reading;
-    const rows = lens.here.map((step, layer) => make("tr", {},
-      make("th", {}, layer ? say("after layer", { layer: layer - 1 }) : say("embedding")),
-      ...step.pieces.map((piece, n) => make("td", { "--shade": this.shade(step.probabilities[n]) }, `${shown(piece)} ${percent(step.probabilities[n])}`))));
-    return make("div", { class: "card" }, make("h2", {}, ...mixed("lens here", { token: pieceBox(tokens.pieces[prediction.position]) })),
-      make("div", { class: "scroll" }, make("table", { class: "lens", id: "lens-here" }, ...rows)));
   },
 
   shade: (p) => `color-mix(in srgb, var(--blue) ${Math.round(70 * Math.sqrt(p))}%, transparent)`,
 
-  // The same for every position: the likeliest token of each layer, darker where it is likelier.
-  table(lens, tokens) {
-    const probabilities = unpack(lens.probabilities), ofFinal = unpack(lens.of_final);
-    const head = make("tr", {}, make("th", {}), ...lens.columns.map((i) => make("th", { class: "number" }, shown(tokens.pieces[i]))));
-    const last = lens.ids.length - 1;
-    const rows = lens.ids.map((row, layer) => make("tr", {},
-      make("th", {}, layer ? say("layer n", { layer: layer - 1 }) : say("embedding")),
-      ...row.map((id, n) => {
-        const p = rowOf(probabilities, layer)[n];
-        return make("td", { "--shade": this.shade(p), onpointermove: (event) => tip(event, say("lens cell", {
-          layer: layer ? say("after layer", { layer: layer - 1 }) : say("embedding"), token: shown(tokens.pieces[lens.columns[n]]),
-          first: shown(lens.pieces[layer][n]), p: percent(p), final: shown(lens.pieces[last][n]), q: percent(rowOf(ofFinal, layer)[n]) })),
-        onpointerleave: (event) => tip(event, null) }, label12(lens.pieces[layer][n]));
-      })));
-    return make("div", { class: "card" }, make("h2", {}, say("lens title")), make("p", { class: "quiet" }, say("lens words")),
-      make("div", { class: "scroll" }, make("table", { class: "lens", id: "lens" }, head, ...rows)),
-      lens.columns.length < tokens.ids.length ? make("p", { class: "quiet" }, say("lens cut", { n: lens.columns.length })) : null);
+  // What each layer would say at the position of the prediction.
+  here(lens) {
+    const { prediction, tokens } = state.reading;
+    const rows = lens.here.map((step, row) => {
+      const likely = step.pieces.map((piece, n) => {
+        const p = step.probabilities[n];
+        return make("td", { "--shade": this.shade(p) }, `${shown(piece)} ${percent(p)}`);
+      });
+      return make("tr", "", make("th", "", layerName(row)), ...likely);
+    });
+    return make(
+      "div",
+      "card",
+      make("h2", "", ...mixed("lens here", { token: pieceBox(tokens.pieces[prediction.position]) })),
+      make("div", "scroll", make("table", { class: "lens", id: "lens-here" }, ...rows)),
+    );
   },
 
-  stream(stream) {
-    const pieces = rowOfTokens(stream.row).pieces;
-    const draw = (packed, name, to, first) => {
-      const matrix = unpack(packed);
-      const names = Array.from({ length: matrix.shape[0] }, (_, i) => (first && i === 0 ? say("embedding") : String(i - (first ? 1 : 0))));
-      const picture = strips(matrix, names, to, 15);
-      picture.element.addEventListener("pointermove", (event) => {
-        const at = picture.at(event);
-        tip(event, at && say("norm cell", { name, layer: names[at[0]], token: shown(pieces[at[1]]), norm: exact(rowOf(matrix, at[0])[at[1]]) }));
-      });
-      picture.element.addEventListener("pointerleave", (event) => tip(event, null));
-      return make("div", {}, make("h3", {}, name, " ", make("span", { class: "quiet" }, say("up to", { most: short(largestOf(matrix.at)) }))),
-        make("div", { class: "scroll" }, picture.element));
+  // The same for every position: the likeliest token of each layer, in a stronger colour where it is likelier.
+  everywhere(lens) {
+    const { tokens } = state.reading;
+    const [probabilities, ofFinal] = [unpack(lens.probabilities), unpack(lens.of_final)];
+    const final = lens.pieces.at(-1);
+    const cell = (row, n) => {
+      const p = rowOf(probabilities, row)[n];
+      return tipOn(make("td", { "--shade": this.shade(p) }, atMost(10, lens.pieces[row][n])), () =>
+        say("lens cell", {
+          layer: layerName(row),
+          token: shown(tokens.pieces[lens.columns[n]]),
+          first: shown(lens.pieces[row][n]),
+          p: percent(p),
+          final: shown(final[n]),
+          q: percent(rowOf(ofFinal, row)[n]),
+        }),
+      );
     };
-    const title = state.reading.streams.length > 1 ? say("norms of", { row: say(stream.row === "source" ? "encoder" : "decoder") }) : say("norms title");
-    return make("div", { class: "card", "data-stream": stream.row }, make("h2", {}, title), make("p", { class: "quiet" }, say(model.predicts === "gap" ? "norms words gap" : "norms words")),
-      draw(stream.states, say("norm stream"), "blue", true), draw(stream.attention, say("norm attention"), "green", false),
-      draw(stream.mlp, say("norm mlp"), "orange", false));
+    const names = lens.columns.map((i) => make("th", "", shown(tokens.pieces[i])));
+    const rows = lens.ids.map((ids, row) =>
+      make("tr", "", make("th", "", layerName(row)), ...ids.map((_, n) => cell(row, n))),
+    );
+    return make(
+      "div",
+      "card",
+      make("h2", "", say("lens title")),
+      make("p", "quiet", say("lens words")),
+      make(
+        "div",
+        "scroll",
+        make("table", { class: "lens", id: "lens" }, make("tr", "", make("th", ""), ...names), ...rows),
+      ),
+      lens.columns.length < tokens.ids.length ? make("p", "quiet", say("lens cut", { n: lens.columns.length })) : null,
+    );
+  },
+
+  // The lengths of the vectors of one stack: of the stream, of what attention writes, of what the MLP writes.
+  stream({ row, states, attention, mlp }) {
+    const pieces = rowOfTokens(row).pieces;
+    const draw = (packed, name, to) => {
+      const matrix = unpack(packed);
+      const isStream = packed === states; // it has a row more: what the first layer reads
+      const names = Array.from({ length: matrix.shape[0] }, (_, i) =>
+        isStream ? (i ? String(i - 1) : say("embedding")) : String(i),
+      );
+      const picture = strips(matrix, names, to, 15);
+      tipOn(picture.element, (event) => {
+        const at = picture.at(event);
+        return (
+          at &&
+          say("norm cell", {
+            name,
+            layer: names[at[0]],
+            token: shown(pieces[at[1]]),
+            norm: exact(rowOf(matrix, at[0])[at[1]]),
+          })
+        );
+      });
+      return make(
+        "div",
+        "",
+        make("h3", "", name, " ", make("span", "quiet", say("up to", { most: short(largestOf(matrix.at)) }))),
+        make("div", "scroll", picture.element),
+      );
+    };
+    const title = model.has_source
+      ? say("norms of", { row: say(row === "source" ? "encoder" : "decoder") })
+      : say("norms title");
+    return make(
+      "div",
+      { class: "card", "data-stream": row },
+      make("h2", "", title),
+      make("p", "quiet", say(model.predicts === "gap" ? "norms words gap" : "norms words")),
+      draw(states, say("norm stream"), "blue"),
+      draw(attention, say("norm attention"), "green"),
+      draw(mlp, say("norm mlp"), "orange"),
+    );
   },
 };
 
@@ -69,9 +121,4 @@ function lensOf(reading) {
   if (!live) return page.inside.lens;
   if (!lenses.has(reading)) lenses.set(reading, ask("lens", { ...ids(), position: reading.prediction.position }));
   return lenses.get(reading);
-}
-
-function label12(piece) {
-  const characters = [...shown(piece)];
-  return characters.length > 10 ? characters.slice(0, 9).join("") + "…" : characters.join("");
 }

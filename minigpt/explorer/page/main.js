@@ -2,15 +2,18 @@
 
 const VIEWS = { attention: attentionView, head: headView, next: nextView, layers: layersView, perplexity: windowsView };
 
-// Draw the selected view again. A view that needs numbers from Python draws when they are there, unless another was
-// asked for meanwhile.
+// Change what the page shows, and draw the selected view again. A view that needs numbers from Python draws when they
+// are there, unless another was asked for meanwhile.
 let drawing = 0;
-async function show() {
+async function show(changes) {
   const mine = ++drawing;
+  Object.assign(state, changes);
   if (!state.reading) return;
   document.body.dataset.view = state.view;
-  for (const button of byId("views").children) button.setAttribute("aria-selected", String(button.dataset.view === state.view));
+  for (const button of byId("views").children)
+    button.setAttribute("aria-selected", String(button.dataset.view === state.view));
   tip({ clientX: 0, clientY: 0 }, null);
+  const focused = document.activeElement?.id; // drawn again, an element with this name gets the focus back
   try {
     await VIEWS[state.view].draw(byId("view"), () => mine === drawing);
   } catch (error) {
@@ -19,6 +22,7 @@ async function show() {
     console.error(error);
     tell(error.message, "error");
   }
+  if (focused && mine === drawing) byId(focused)?.focus({ preventScroll: true });
   if (mine === drawing) document.body.dataset.drawn = String(mine);
 }
 
@@ -35,25 +39,31 @@ async function newReading(reading, query) {
   state.key = null;
   drawTokens();
   await show();
-  if (!state.running && reading.prediction) findEffects(reading);
+  if (!state.running) findEffects(reading);
 }
 
 // What each head alone changes comes after the rest: it is many forward passes. Of a large model it does not come.
 async function findEffects(reading) {
   try {
-    const found = live ? (await ask("effects", { ...ids(), position: reading.prediction.position })).effects : page.inside.effects;
+    const found = live
+      ? (await ask("effects", { ...ids(), position: reading.prediction.position })).effects
+      : page.inside.effects;
     if (state.reading !== reading || !found) return;
     state.effects = found;
     if (state.view === "attention") await show();
-  } catch { /* the page is as useful without them */ }
+  } catch {
+    /* the page is as useful without them */
+  }
 }
 
-const readText = () => attempt(async (isNewest) => {
-  const reading = await ask("read", { text: byId("text").value });
-  if (!isNewest()) return;
-  state.ended = null;
-  await newReading(reading, reading.prediction ? reading.prediction.position : reading.tokens.ids.length - 1);
-});
+const readText = () =>
+  attempt(async (isNewest) => {
+    state.running = false;
+    const reading = await ask("read", { text: byId("text").value });
+    if (!isNewest()) return;
+    state.ended = null;
+    await newReading(reading, reading.prediction.position);
+  });
 
 // --- language, colours, words ----------------------------------------------------------------------------------------
 
@@ -65,13 +75,27 @@ function speak() {
   byId("text").placeholder = say("type here");
   byId("text").setAttribute("aria-label", say("type here"));
   byId("model").textContent = `${model.name} · ${model.class} · ${say("sizes", {
-    layers: Object.values(model.layers).slice(0, 2).join(" + "), heads: model.heads, width: model.width, n: (model.parameters / 1e6).toFixed(1) })}`;
-  byId("views").replaceChildren(...Object.keys(VIEWS).map((name, n) => make("button", {
-    type: "button", role: "tab", "data-view": name, "aria-selected": String(name === state.view), title: String(n + 1),
-    onclick: () => { state.view = name; show(); } }, say(name === "next" && model.predicts === "gap" ? "view gap" : "view " + name))));
+    layers: Object.values(model.layers).slice(0, 2).join(" + "),
+    heads: model.heads,
+    width: model.width,
+    n: (model.parameters / 1e6).toFixed(1),
+  })}`;
+  byId("views").replaceChildren(
+    ...Object.keys(VIEWS).map((view, n) =>
+      button(say(view === "next" && model.predicts === "gap" ? "view gap" : "view " + view), () => show({ view }), {
+        role: "tab",
+        "data-view": view,
+        "aria-selected": String(view === state.view),
+        title: String(n + 1),
+      }),
+    ),
+  );
   const keys = ["← →", "↑ ↓", "[ ]", "1 … 5", "m", ...(live ? ["n", "b", "r", "/"] : []), "x", "l", "d", "?"];
-  byId("key-list").replaceChildren(...keys.flatMap((key) => [make("dt", {}, key), make("dd", {}, say("key " + key))]));
-  if (state.reading) { drawTokens(); show(); }
+  byId("key-list").replaceChildren(...keys.flatMap((key) => [make("dt", "", key), make("dd", "", say("key " + key))]));
+  if (state.reading) {
+    drawTokens();
+    show();
+  }
 }
 
 function setTheme(name) {
@@ -109,18 +133,29 @@ const KEYS = {
   ArrowDown: () => moveHead(1, 0),
   "[": () => moveHead(0, -1),
   "]": () => moveHead(0, 1),
-  m: () => { state.lines = !state.lines; show(); },
-  x: () => { if (chosen().head != null && canSwitch()) toggleHead(state.kind, chosen().layer, chosen().head); },
+  m: () => show({ lines: !state.lines }),
+  x: () => {
+    if (chosen().head != null && canSwitch()) toggleHead(state.kind, chosen().layer, chosen().head);
+  },
   l: () => setLanguage(language === "zh" ? "en" : "zh"),
   d: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"),
   "?": () => byId("keyboard").showModal(),
 };
 const KEYS_OF_WRITING = {
-  n: () => { if (model.predicts === "next" && state.reading.tokens.ids.length < model.most_tokens) writeNext(); },
-  b: () => { if (model.predicts === "next" && state.reading.tokens.ids.length > 1) back(); },
-  r: () => { if (model.predicts === "next") run(); },
-  "/": () => byId("text").focus(),
+  n: () => state.reading.tokens.ids.length < model.most_tokens && writeNext(),
+  b: () => state.reading.tokens.ids.length > 1 && back(),
+  r: () => run(),
 };
+
+// What a key does here and now; undefined where it does nothing.
+function actionOf(key) {
+  const view = Object.keys(VIEWS)[Number(key) - 1];
+  if (view) return () => show({ view });
+  if (key === "ArrowUp" || key === "ArrowDown")
+    return ["attention", "head"].includes(state.view) ? KEYS[key] : undefined;
+  if (live && key === "/") return () => byId("text").focus();
+  return KEYS[key] ?? (live && model.predicts === "next" ? KEYS_OF_WRITING[key] : undefined);
+}
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, dialog");
@@ -129,10 +164,8 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     readText();
   }
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || !state.reading) return;
-  const view = Object.keys(VIEWS)[Number(event.key) - 1];
-  const action = view ? () => { state.view = view; show(); } : KEYS[event.key] ?? (live && KEYS_OF_WRITING[event.key]);
-  if (!action) return;
+  const action = actionOf(event.key);
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || !state.reading || !action) return;
   event.preventDefault();
   action();
 });
@@ -140,11 +173,18 @@ document.addEventListener("keydown", (event) => {
 byId("language").addEventListener("click", KEYS.l);
 byId("theme").addEventListener("click", KEYS.d);
 byId("help").addEventListener("click", KEYS["?"]);
-byId("ask").addEventListener("submit", (event) => { event.preventDefault(); readText(); });
+byId("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  readText();
+});
 let resized;
-addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(show, 150); });
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(show, 150);
+});
 
-document.documentElement.dataset.theme = remembered("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+document.documentElement.dataset.theme =
+  remembered("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 document.documentElement.dataset.live = String(live);
 for (const element of document.querySelectorAll(".only-live")) element.hidden = !live;
 byId("text").value = page.text;

@@ -4,7 +4,8 @@
 const KINDS = { f4: Float32Array, u1: Uint8Array, i4: Int32Array };
 const unpacked = new WeakMap();
 
-// {shape, type, data} with base64 -> {shape, at}: `at` is a typed array. Unpacked once, and kept as long as the packed one.
+// {shape, type, data} with base64 -> {shape, at}, where `at` is a typed array. Unpacked once, and kept as long as the
+// packed one.
 function unpack(packed) {
   if (!unpacked.has(packed)) {
     const text = atob(packed.data);
@@ -49,7 +50,8 @@ const RULES = {
   top_p(logits, p) {
     const probabilities = Float32Array.from(softmax(logits));
     const order = Uint32Array.from(logits.keys()).sort((a, b) => logits[a] - logits[b] || a - b);
-    const kept = logits.slice(), limit = Math.fround(1 - p);
+    const kept = logits.slice(),
+      limit = Math.fround(1 - p);
     let total = 0;
     for (const id of order.subarray(0, -1)) {
       total += probabilities[id];
@@ -75,8 +77,18 @@ function processed(logits, settings, order) {
 
 // How a number is written: a few digits in a table, all that float32 has where it is followed.
 const short = (x) => (x == null || Number.isNaN(x) ? "" : Math.abs(x) >= 1000 ? x.toFixed(0) : x.toFixed(2));
-const exact = (x) => (x === -Infinity ? "−∞" : x === 0 ? "0" : Math.abs(x) < 1e-4 ? x.toExponential(3) : x.toPrecision(7));
-const percent = (p) => (p >= 0.9995 ? "100%" : p >= 0.01 ? (100 * p).toFixed(1) + "%" : p >= 0.0001 ? (100 * p).toFixed(2) + "%" : p > 0 ? "<0.01%" : "0");
+const exact = (x) =>
+  x === -Infinity ? "−∞" : x === 0 ? "0" : Math.abs(x) < 1e-4 ? x.toExponential(3) : x.toPrecision(7);
+const percent = (p) =>
+  p >= 0.9995
+    ? "100%"
+    : p >= 0.01
+      ? (100 * p).toFixed(1) + "%"
+      : p >= 0.0001
+        ? (100 * p).toFixed(2) + "%"
+        : p > 0
+          ? "<0.01%"
+          : "0";
 function bytes(n) {
   return n < 1000 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`;
 }

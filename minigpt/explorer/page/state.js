@@ -8,7 +8,7 @@ const state = {
   reading: null, // what Python said of the text
   view: "attention",
   kind: null, // of attention: "self", or in a T5 "encoder", "decoder", "cross"
-  chosen: {}, // kind -> {layer, head}; head null = the mean over the heads of the layer; layer = L, head null = over all
+  chosen: {}, // kind -> {layer, head}; head null = the mean over the heads of a layer, of all layers where layer = L
   query: 0, // the token that looks
   key: null, // the token that is looked at; null = the one that the chosen head looks at most
   lines: false, // lines between tokens, in place of the map
@@ -25,10 +25,18 @@ const state = {
 
 // A browser may forbid a page to remember anything (a file in a sandbox): then it is forgotten.
 function remembered(name) {
-  try { return localStorage.getItem("minigpt-" + name); } catch { return null; }
+  try {
+    return localStorage.getItem("minigpt-" + name);
+  } catch {
+    return null;
+  }
 }
 function remember(name, value) {
-  try { localStorage.setItem("minigpt-" + name, value); } catch { /* forgotten */ }
+  try {
+    localStorage.setItem("minigpt-" + name, value);
+  } catch {
+    /* forgotten */
+  }
 }
 
 let language = remembered("language") || page.language || (navigator.language.startsWith("zh") ? "zh" : "en");
@@ -42,9 +50,11 @@ function say(name, values = {}) {
 
 // --- elements --------------------------------------------------------------------------------------------------------
 
-// make("td", {class: "number"}, "text", child, ...). Text becomes text, never markup.
-function make(tag, attributes = {}, ...children) {
+// make("td", {class: "number", id: "loss"}, "text", child, ...); make("td", "number", ...) names the class alone.
+// Text becomes text, never markup. A child that is null or undefined is left out.
+function make(tag, attributes, ...children) {
   const element = document.createElement(tag);
+  if (typeof attributes === "string") attributes = attributes && { class: attributes };
   for (const [name, value] of Object.entries(attributes)) {
     if (value == null || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -56,24 +66,38 @@ function make(tag, attributes = {}, ...children) {
   element.append(...children.filter((child) => child != null));
   return element;
 }
+const button = (words, onclick, more) => make("button", { type: "button", onclick, ...more }, words);
+const bar = (share, kind = "bar") => make("div", { class: kind, width: `${100 * share}%` }); // of the width there is
+
+// A row of numbers under its names: the first column holds text, the others numbers.
+const headings = (...names) => make("tr", "", ...names.map((name, n) => make("th", n ? "number" : "", name)));
+const numbers = (...texts) => texts.map((text) => make("td", "number", String(text)));
+
 const byId = (id) => document.getElementById(id);
 
 // Words with elements among them: where the words of `name` have {piece}, stands values.piece.
 function mixed(name, values) {
   const found = [];
   const plain = Object.fromEntries(Object.keys(values).map((key) => [key, `\u0001${key}\u0001`]));
-  say(name, plain).split("\u0001").forEach((text, i) => found.push(i % 2 ? values[text] : text));
+  say(name, plain)
+    .split("\u0001")
+    .forEach((text, i) => found.push(i % 2 ? values[text] : text));
   return found;
 }
 
 // A token as it is shown: blanks are made visible; what has no picture of its own is written as its code.
 function shown(piece) {
   if (piece === "") return "∅";
-  return piece.replace(/ /g, "␣").replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(
-    /[\p{Cc}\p{Zl}\p{Zp}\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\p{Co}\p{Cn}]/gu,
-    (character) => "\\u" + character.codePointAt(0).toString(16).padStart(4, "0"));
+  return piece
+    .replace(/ /g, "␣")
+    .replace(/\n/g, "⏎")
+    .replace(/\t/g, "⇥")
+    .replace(
+      /[\p{Cc}\p{Zl}\p{Zp}\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\p{Co}\p{Cn}]/gu,
+      (character) => "\\u" + character.codePointAt(0).toString(16).padStart(4, "0"),
+    );
 }
-const pieceBox = (piece) => make("span", { class: "piece" }, shown(piece));
+const pieceBox = (piece) => make("span", "piece", shown(piece));
 
 // --- questions -------------------------------------------------------------------------------------------------------
 
@@ -82,7 +106,9 @@ async function ask(question, fields) {
   let answer, found;
   try {
     answer = await fetch("/ask/" + question, {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(fields),
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(fields),
     });
     found = await answer.json();
   } catch {

@@ -7,17 +7,27 @@ const surpriseColour = (loss) =>
 
 function pieceWithBlanks(piece) {
   return [...shown(piece)].map((character) =>
-    "␣⏎⇥".includes(character) ? make("span", { class: "blank" }, character) : character);
+    "␣⏎⇥".includes(character) ? make("span", "blank", character) : character,
+  );
 }
 
 function tokenButton(row, name, i, losses) {
   const loss = losses ? losses[i] : null;
-  return make("button", {
-    type: "button", class: "token", "--surprise": surpriseColour(loss), "data-row": name, "data-place": i,
-    onclick: () => selectToken(name, i),
-    onpointerenter: () => hoverToken(name, i),
-    onpointerleave: () => hoverToken(name, null),
-  }, ...pieceWithBlanks(row.pieces[i]), make("small", {}, losses ? `${row.ids[i]} · ${loss == null ? "–" : short(loss)}` : `${row.ids[i]}`));
+  return make(
+    "button",
+    {
+      type: "button",
+      class: "token",
+      "--surprise": surpriseColour(loss),
+      "data-row": name,
+      "data-place": i,
+      onclick: () => selectToken(name, i),
+      onpointerenter: () => hoverToken(name, i),
+      onpointerleave: () => hoverToken(name, null),
+    },
+    ...pieceWithBlanks(row.pieces[i]),
+    make("small", "", losses ? `${row.ids[i]} · ${loss == null ? "–" : short(loss)}` : `${row.ids[i]}`),
+  );
 }
 
 function drawTokens() {
@@ -25,16 +35,33 @@ function drawTokens() {
   const scored = losses.filter((loss) => loss != null);
   const strip = (row, name, values) =>
     make("div", { class: "tokens", id: "row-" + name }, ...row.ids.map((_, i) => tokenButton(row, name, i, values)));
-  const legend = make("span", { class: "legend" });
+  const legend = make("span", "legend");
   legend.style.background = "linear-gradient(90deg, transparent, color-mix(in srgb, var(--orange) 78%, transparent))";
-  const facts = perplexity == null ? [say(model.predicts === "gap" ? "no losses: gap" : "no losses")] : [
-    say("mean loss", { loss: exact(sum(scored) / scored.length) }), " · ",
-    make("span", { id: "perplexity" }, say("perplexity is", { perplexity: exact(perplexity) })), " · ",
-    say("certain"), legend, say("surprised")];
+  const facts =
+    perplexity == null
+      ? [say(model.predicts === "gap" ? "no losses: gap" : "no losses")]
+      : [
+          say("mean loss", { loss: exact(sum(scored) / scored.length) }),
+          " · ",
+          make("span", { id: "perplexity" }, say("perplexity is", { perplexity: exact(perplexity) })),
+          " · ",
+          say("certain"),
+          legend,
+          say("surprised"),
+        ];
   byId("tokens").replaceChildren(
-    ...(source ? [make("h3", {}, say("source")), strip(source, "source", null), make("h3", {}, say("written"))] : []),
+    ...(source ? [make("h3", "", say("source")), strip(source, "source", null), make("h3", "", say("written"))] : []),
     strip(tokens, "tokens", scored.length ? losses : null),
-    make("p", { class: "quiet", id: "facts" }, say("n tokens", { n: tokens.ids.length }), " (", say(scored.length ? "below: id, loss" : "below: id"), ") · ", ...facts));
+    make(
+      "p",
+      { class: "quiet", id: "facts" },
+      say("n tokens", { n: tokens.ids.length }),
+      " (",
+      say(scored.length ? "below: id, loss" : "below: id"),
+      ") · ",
+      ...facts,
+    ),
+  );
   markTokens();
 }
 
@@ -46,7 +73,9 @@ function markTokens(looked = null, lookers = null, selected = state.query) {
   const queries = attentionOf(state.kind).queries;
   const strength = (given, row, i, to) => {
     const weight = given && given[1] === row ? given[0][i] : 0;
-    return weight > 0.003 ? `color-mix(in srgb, var(--${to}) ${Math.round(15 + 85 * Math.sqrt(weight))}%, transparent)` : "transparent";
+    return weight > 0.003
+      ? `color-mix(in srgb, var(--${to}) ${Math.round(15 + 85 * Math.sqrt(weight))}%, transparent)`
+      : "transparent";
   };
   for (const row of ["source", "tokens"]) {
     [...tokenBoxes(row)].forEach((box, i) => {

@@ -2,77 +2,153 @@
 
 const windowsView = {
   name: "perplexity",
-  found: page.inside?.perplexity ?? null,
-  stride: 0, // the one that is shown, of those that were computed
-  window: 0,
+  found: page.inside?.perplexity ?? null, // what Python has measured
+  stride: 0, // the one that is shown, of those that were measured
+  window: 0, // the one that is shown, of this stride
   text: page.long_text,
+
   async draw(box) {
-    const parts = live ? [this.form()] : [];
-    if (model.predicts === "gap" || model.has_source) return box.replaceChildren(make("p", { class: "card" }, say("no perplexity " + model.predicts)));
-    if (!live && !this.found) return box.replaceChildren(make("p", { class: "card" }, say("too short")));
-    if (this.found) parts.push(...this.results());
-    box.replaceChildren(...parts);
+    const why =
+      model.predicts === "gap" || model.has_source
+        ? "no perplexity " + model.predicts
+        : live || this.found
+          ? null
+          : "too short";
+    if (why) box.replaceChildren(make("p", "card", say(why)));
+    else box.replaceChildren(...(live ? [this.form()] : []), ...(this.found ? [this.averages(), this.windows()] : []));
     markTokens();
   },
 
+  change(changes) {
+    Object.assign(this, changes);
+    return show();
+  },
+
   form() {
-    const text = make("textarea", { rows: "4", id: "long-text", spellcheck: "false" });
+    const text = make("textarea", { rows: "4", id: "long-text", spellcheck: "false", "aria-label": say("type here") });
     text.value = this.text;
-    const field = (name, value) => make("input", { type: "number", id: name, min: "1", value: value == null ? "" : String(value), "aria-label": say(name) });
-    const window_ = field("window", this.found?.window), stride = field("stride", null);
-    return make("form", { class: "card", onsubmit: (event) => {
-      event.preventDefault();
-      this.text = text.value;
-      const fields = { text: text.value };
-      if (window_.value) fields.window = Number(window_.value);
-      if (stride.value) fields.strides = [Number(stride.value)];
+    const field = (name, value) =>
+      make("input", { type: "number", id: name, min: "1", value: String(value ?? ""), "aria-label": say(name) });
+    const [size, stride] = [field("window", this.found?.window), field("stride")];
+    const measure = () =>
       attempt(async (isNewest) => {
+        this.text = text.value;
+        const fields = {
+          text: text.value,
+          ...(size.value && { window: Number(size.value) }),
+          ...(stride.value && { strides: [Number(stride.value)] }),
+        };
         const found = await ask("perplexity", fields);
-        if (!isNewest()) return;
-        Object.assign(this, { found, stride: 0, window: 0 });
-        await show();
+        if (isNewest()) await this.change({ found, stride: 0, window: 0 });
       });
-    } }, text, make("div", { class: "buttons" }, say("window"), window_, say("stride"), stride, make("button", { type: "submit", class: "main", id: "measure" }, say("measure")),
-      make("span", { class: "quiet" }, say("stride empty"))));
+    return make(
+      "form",
+      {
+        class: "card",
+        onsubmit: (event) => {
+          event.preventDefault();
+          measure();
+        },
+      },
+      text,
+      make(
+        "div",
+        "buttons",
+        say("window"),
+        size,
+        say("stride"),
+        stride,
+        make("button", { type: "submit", class: "main", id: "measure" }, say("measure")),
+        make("span", "quiet", say("stride empty")),
+      ),
+    );
   },
 
-  results() {
-    const { strides, window: size, pieces } = this.found;
-    const one = strides[this.stride];
-    const nll = unpack(one.nll).at;
-    const head = ["stride", "windows", "scored tokens", "perplexity", "mean of windows", "bits per byte"];
-    const rows = strides.map((each, n) => make("tr", { class: `pick${n === this.stride ? " on" : ""}`, onclick: () => { this.stride = n; this.window = 0; show(); } },
-      ...[each.stride, each.windows.length, each.scored, exact(each.averages.perplexity), exact(each.averages.window_mean_perplexity), exact(each.averages.bits_per_byte)].map((text) =>
-        make("td", { class: "number" }, String(text)))));
-    const [begin, first, end] = one.windows[this.window];
-    const kind = (i) => (i < begin || i >= end ? "outside" : i < first ? "context" : "scored");
-    const strip = make("div", { class: "strip", id: "window-text" }, ...pieces.map((piece, i) => make("span", {
-      class: kind(i), "--much": `${Math.round(78 * surprise(nll[i] || 0))}%`,
-      onpointermove: (event) => tip(event, Number.isNaN(nll[i]) ? say("never scored", { token: shown(piece) }) : say("loss of token", { token: shown(piece), loss: exact(nll[i]) })),
-      onpointerleave: (event) => tip(event, null) }, piece === "\n" ? "⏎\n" : shown(piece).replaceAll("␣", " "))));
-    const slide = make("input", { type: "range", id: "which", min: "0", max: String(one.windows.length - 1), step: "1", value: String(this.window), "aria-label": say("which window"),
-      oninput: (event) => { this.window = Number(event.target.value); this.again(); } });
-    const go = (step) => make("button", { type: "button", onclick: () => { this.window = Math.max(0, Math.min(one.windows.length - 1, this.window + step)); show(); } }, step < 0 ? "◀" : "▶");
-    this.strip = { spans: strip.children, kind: (i, at) => (i < at[0] || i >= at[2] ? "outside" : i < at[1] ? "context" : "scored"), windows: one.windows };
-    return [
-      make("div", { class: "card" }, make("h2", {}, say("averages title", { window: size })),
-        make("div", { class: "scroll" }, make("table", { id: "averages" }, make("tr", {}, ...head.map((name) => make("th", { class: "number" }, say(name)))), ...rows)),
-        make("p", { class: "quiet" }, say("averages words"))),
-      make("div", { class: "card" }, make("div", { class: "buttons" }, go(-1), slide, go(1), make("span", { id: "window-facts" }, this.facts())), strip,
-        make("p", { class: "quiet" }, make("span", { class: "strip" }, make("span", { class: "context" }, say("is context")), " ", make("span", { class: "scored" }, say("is scored")), " ", make("span", { class: "outside" }, say("is outside"))))),
-    ];
+  // One line for each stride.
+  averages() {
+    const { strides, window: size } = this.found;
+    const names = ["stride", "windows", "scored tokens", "perplexity", "mean of windows", "bits per byte"];
+    const rows = strides.map(({ stride, windows, scored, averages }, n) =>
+      make(
+        "tr",
+        { class: `pick${n === this.stride ? " on" : ""}`, onclick: () => this.change({ stride: n, window: 0 }) },
+        ...numbers(
+          stride,
+          windows.length,
+          scored,
+          exact(averages.perplexity),
+          exact(averages.window_mean_perplexity),
+          exact(averages.bits_per_byte),
+        ),
+      ),
+    );
+    return make(
+      "div",
+      "card",
+      make("h2", "", say("averages title", { window: size })),
+      make("div", "scroll", make("table", { id: "averages" }, headings(...names.map((name) => say(name))), ...rows)),
+      make("p", "quiet", say("averages words")),
+    );
   },
 
-  facts() {
-    const { windows } = this.found.strides[this.stride];
-    const [begin, first, end] = windows[this.window];
-    return say("window facts", { n: this.window + 1, of: windows.length, begin, end: end - 1, context: first - begin, scored: end - first });
-  },
-
-  // Another window of the same stride: only the classes change.
-  again() {
-    const at = this.strip.windows[this.window];
-    [...this.strip.spans].forEach((span, i) => { span.className = this.strip.kind(i, at); });
-    byId("window-facts").textContent = this.facts();
+  // The text in one window: what it does not read, what is context only, what is scored.
+  windows() {
+    const { windows, nll } = this.found.strides[this.stride];
+    const losses = unpack(nll).at;
+    const spans = this.found.pieces.map((piece, i) =>
+      tipOn(
+        make(
+          "span",
+          { "--much": `${Math.round(78 * surprise(losses[i] || 0))}%` },
+          piece === "\n" ? "⏎\n" : shown(piece).replaceAll("␣", " "),
+        ),
+        () =>
+          Number.isNaN(losses[i])
+            ? say("never scored", { token: shown(piece) })
+            : say("loss of token", { token: shown(piece), loss: exact(losses[i]) }),
+      ),
+    );
+    const facts = make("span", { id: "window-facts" });
+    const look = (n) => {
+      this.window = Math.max(0, Math.min(windows.length - 1, n));
+      slide.value = String(this.window);
+      const [begin, first, end] = windows[this.window];
+      spans.forEach((span, i) => {
+        span.className = i < begin || i >= end ? "outside" : i < first ? "context" : "scored";
+      });
+      facts.textContent = say("window facts", {
+        n: this.window + 1,
+        of: windows.length,
+        begin,
+        end: end - 1,
+        context: first - begin,
+        scored: end - first,
+      });
+    };
+    const slide = make("input", {
+      type: "range",
+      id: "which",
+      min: "0",
+      max: String(windows.length - 1),
+      step: "1",
+      "aria-label": say("which window"),
+      oninput: (event) => look(Number(event.target.value)),
+    });
+    look(this.window);
+    const legend = ["context", "scored", "outside"].flatMap((kind) => [make("span", kind, say("is " + kind)), " "]);
+    return make(
+      "div",
+      "card",
+      make(
+        "div",
+        "buttons",
+        button("◀", () => look(this.window - 1)),
+        slide,
+        button("▶", () => look(this.window + 1)),
+        facts,
+      ),
+      make("div", { class: "strip", id: "window-text" }, ...spans),
+      make("p", "quiet", make("span", "strip", ...legend)),
+    );
   },
 };
