@@ -5,7 +5,7 @@ from __future__ import annotations
 from .heads import Head, all_heads, check_heads, logits_without
 from .texts import Subject, Texts, pieces, place
 
-N_COMPARED = 12
+N_COMPARED = 8
 MOST_TOKENS_READ = 16384  # heads × tokens of a text: a second of a tiny model, and more than 124M parameters can do
 MOST_PARAMETERS = 20_000_000
 

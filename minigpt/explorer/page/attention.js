@@ -59,7 +59,7 @@ const attentionView = {
     const space = several ? (wide ? beside : 300) : Math.max(300, Math.min(760, innerWidth - (wide ? 600 : 40)));
     const left = make(
       "div",
-      { class: several ? "card" : "card side" },
+      "card",
       make("h2", "", say("all heads title")),
       make("div", "row", ...kinds.map((kind) => make("div", "", several ? title(kind) : null, smallMaps(kind)))),
       make("p", "quiet", say("small maps"), state.effects ? " " + say("orange bars") : ""),
@@ -98,10 +98,10 @@ const attentionView = {
       make("p", { class: "number", id: "pair" }),
       this.writes(),
     );
-    box.replaceChildren(
-      summary(),
-      ...(several ? [left, right, headSwitch()] : [make("div", "row", left, make("div", "wide", right, headSwitch()))]),
-    );
+    const parts = several
+      ? [left, right, headSwitch()]
+      : [make("div", "row", make("div", "side", left, headSwitch()), right)];
+    box.replaceChildren(summary(), ...parts);
     this.rest();
   },
 
@@ -136,7 +136,7 @@ const attentionView = {
     }
     const [query, key] = at;
     const { weights, one, map } = maps.find((one) => one.kind === kind);
-    map.mark(query, key, query === null);
+    map.mark(query, key, query === null, true);
     markTokens(
       query !== null && [rowOf(weights, query), one.keys],
       key !== null && key >= 0 && [column(weights, key), one.queries],
@@ -162,7 +162,7 @@ const attentionView = {
     const own = maps.find(({ kind }) => kind === state.kind);
     const { kind, weights, one, map } = fits(own) ? own : maps.find(fits);
     const [isQuery, isKey] = [one.queries === name, one.keys === name];
-    map.mark(isQuery ? i : null, isKey ? i : null, !isQuery);
+    map.mark(isQuery ? i : null, isKey ? i : null, !isQuery, true);
     markTokens(
       isQuery && [rowOf(weights, i), one.keys],
       isKey && [column(weights, i), one.queries],

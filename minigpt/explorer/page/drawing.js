@@ -1,9 +1,18 @@
 // Pictures: colours, canvases in the screen's own pixels, a map of weights, lines between tokens.
 
-const colour = (name) =>
-  getComputedStyle(document.documentElement)
-    .getPropertyValue("--" + name)
-    .trim();
+// A colour of style.css by its name. To answer, the browser computes the style of the whole page: it is asked once.
+const colours = new Map(); // emptied when the theme changes
+function colour(name) {
+  if (!colours.has(name)) {
+    colours.set(
+      name,
+      getComputedStyle(document.documentElement)
+        .getPropertyValue("--" + name)
+        .trim(),
+    );
+  }
+  return colours.get(name);
+}
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
 // 256 colours from the card's own to another, each as one pixel: red, green, blue and opacity in four bytes.
@@ -42,7 +51,7 @@ function canvas(width, height, attributes = {}) {
 function twoLayers(width, height) {
   const [below, draw] = canvas(width, height);
   const [above, mark] = canvas(width, height);
-  return { box: make("div", "layers", below, above), above, draw, mark, width, height };
+  return { box: make("div", "layers", below, above), below, above, draw, mark, width, height };
 }
 
 // A matrix of shades (Uint8Array, rows × columns) as an image of one pixel a number.
@@ -150,7 +159,7 @@ function lineMap(weights, queries, keys, space, { moved, picked }) {
     column = Math.min(180, space / 3),
     gap = Math.min(260, space / 3);
   const picture = twoLayers(2 * column + gap, Math.max(n, m) * height + 8);
-  const { draw, mark, above } = picture;
+  const { draw, mark, below, above } = picture;
   const font = `13px ${colour("mono")}`;
   const [left, right] = [column, column + gap];
   const middle = (i) => (i + 0.5) * height + 4;
@@ -191,8 +200,9 @@ function lineMap(weights, queries, keys, space, { moved, picked }) {
   });
   return {
     element: picture.box,
-    mark(i, j, alone) {
-      // the lines of one query; with a key alone, all that lead to it
+    // The lines of one query; with a key alone, all that lead to it. While the pointer is here, the others are weaker.
+    mark(i, j, alone, pointed) {
+      below.style.opacity = pointed ? 0.3 : 1;
       mark.clearRect(0, 0, picture.width, picture.height);
       mark.strokeStyle = mark.fillStyle = colour("orange");
       mark.font = "bold " + font;

@@ -100,6 +100,7 @@ function speak() {
 
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
+  colours.clear();
   remember("theme", name);
   speak();
 }

@@ -73,17 +73,21 @@ function markTokens(looked = null, lookers = null, selected = state.query) {
   const queries = attentionOf(state.kind).queries;
   const strength = (given, row, i, to) => {
     const weight = given && given[1] === row ? given[0][i] : 0;
-    return weight > 0.003
-      ? `color-mix(in srgb, var(--${to}) ${Math.round(15 + 85 * Math.sqrt(weight))}%, transparent)`
-      : "transparent";
+    if (weight <= 0.003) return "";
+    return `color-mix(in srgb, var(--${to}) ${Math.round(15 + 85 * Math.sqrt(weight))}%, transparent)`;
   };
   for (const row of ["source", "tokens"]) {
     [...tokenBoxes(row)].forEach((box, i) => {
       box.classList.toggle("selected", row === queries && i === selected);
-      box.style.setProperty("--looked", strength(looked, row, i, "blue"));
-      box.style.setProperty("--looker", strength(lookers, row, i, "green"));
+      setIfOther(box, "--looked", strength(looked, row, i, "blue"));
+      setIfOther(box, "--looker", strength(lookers, row, i, "green"));
     });
   }
+}
+
+// A style that stays as it is costs nothing.
+function setIfOther(box, name, value) {
+  if (box.style.getPropertyValue(name) !== value) box.style.setProperty(name, value);
 }
 
 function selectToken(name, i) {
