@@ -358,6 +358,21 @@ def test_what_is_refused_is_told_and_markup_stays_text(page):
     assert len(page.page.context.pages) == 1
 
 
+def assert_heads_of_a_t5(page) -> None:
+    """One weight of each of its three attentions, followed to its end; with a bias where there is one."""
+    rows = page.page.evaluate("[state.reading.source.ids, state.reading.tokens.ids]")
+    seen = trace(load_model("tiny-t5"), *(torch.tensor([row]) for row in rows))
+    for n, layers in enumerate((seen.encoder.attention, seen.attention, seen.cross_attention)):
+        for name, value in [("kind", n), ("layer", 1), ("head", 2), ("query", 4), ("key", 3)]:
+            page.page.select_option(f"#view select#{name}", str(value))
+            page.quiet()
+        head, weight = layers[1], float(layers[1].weights[0, 2, 4, 3])
+        product = float(head.queries[0, 2, 4].double() @ head.keys[0, 2, 3].double())
+        assert float(page.text("#product")) == pytest.approx(product, abs=1e-5)
+        assert float(page.text("#softmax")) == pytest.approx(weight, abs=1e-6)
+        assert page.page.locator("#bias").count() == (n < 2)
+
+
 @pytest.mark.parametrize("source, text", [("tiny-bert", "Open the [MASK] and return a file object."), ("tiny-t5", "")])
 def test_the_other_families(context, source, text):
     subject = Subject(load_model(source), load_tokenizer(source), source)
@@ -376,6 +391,8 @@ def test_the_other_families(context, source, text):
         else:
             kinds = page.page.eval_on_selector_all("#view .wide .layers", "maps => maps.map(map => map.dataset.kind)")
             assert kinds == ["encoder", "decoder", "cross"]
+            page.view("head")
+            assert_heads_of_a_t5(page)
             page.view("next")
             page.click("#next")
             assert "has ended its text" in page.text("#ended")
