@@ -127,14 +127,14 @@ def _():
     assert ask(about, "next", tokens=ROW)["tokens"]["ids"][-1] == likely[0]
 
 
-@check("markup in a text", "explorer.html", "test_explorer.py::test_markup_in_a_text_is_no_markup")
+@check("markup in a text", "explorer.html", "test_explorer_server.py::test_markup_in_a_text_is_no_markup")
 def _():
     harmless = importlib.import_module("minigpt.explorer.html").harmless
     text = "</script><!-- & \u2028"
     assert json.loads(harmless(text)) == text and not set(harmless(text)) & set("<>&\u2028")
 
 
-@check("who may ask", "explorer.server", "test_explorer.py::test_hostile_input_is_answered_in_words")
+@check("who may ask", "explorer.server", "test_explorer_server.py::test_hostile_input_is_answered_in_words")
 def _():
     server = importlib.import_module("minigpt.explorer.server")
     from email.message import Message
