@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+import subprocess
 import sys
 import threading
 
@@ -327,8 +328,6 @@ def test_a_notebook_shows_a_frame_and_keeps_a_picture(subjects, tmp_path, monkey
 
 
 def test_importing_minigpt_does_not_import_the_explorer():
-    import subprocess
-
     code = "import sys, minigpt; print([name for name in sys.modules if 'explorer' in name or name == 'http.server'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
