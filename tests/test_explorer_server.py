@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -317,7 +318,8 @@ def test_a_notebook_shows_a_frame_and_keeps_a_picture(subjects, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     subject = subjects["tiny-t5"]
     shown = explore(subject.model, subject.tokenizer, TEXTS["tiny-t5"], height=500)
-    bundle = shown._repr_mimebundle_()
+    with warnings.catch_warnings(action="error"):  # none of a missing font, say
+        bundle = shown._repr_mimebundle_()
     name = re.search(r'<iframe src="(explorer_pages/\w+\.html)" width="100%" height="500"', bundle["text/html"])[1]
     assert json.loads(data_of((tmp_path / name).read_text(encoding="utf-8")))["text"] == TEXTS["tiny-t5"]
     assert bundle["image/png"].startswith(b"\x89PNG") and len(bundle["image/png"]) < 150_000

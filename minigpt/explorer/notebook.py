@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import html as markup
-import io
 import os
 from pathlib import Path
-
-import torch
 
 from .._checks import integer
 from .._files import write_whole
 from .html import whole_page
-from .texts import Subject, place, texts_of, traced
+from .texts import Subject, texts_of
 
 NOTEBOOK_FOLDER = "explorer_pages"
 
@@ -63,21 +60,7 @@ class Shown:
         return shown
 
     def picture(self) -> bytes:
-        """A PNG: the text, darker where the prediction looks more (the mean over layers and heads), and the likeliest
-        tokens."""
-        from ..plots.readers import Line, Reader, plot_readers  # matplotlib takes half a second to load
+        """A PNG: every head as a small map, and the likeliest tokens."""
+        from .picture import picture  # matplotlib takes half a second to load
 
-        subject, texts = self.subject, texts_of(self.subject, self.text)
-        seen, at = traced(subject, texts), place(subject, texts)
-        lines = [Line("", subject.tokenizer.pieces(texts.tokens), _looks(seen.attention_weights, at), predicts=at)]
-        if texts.source is not None:
-            lines = [Line("", subject.tokenizer.pieces(texts.source), _looks(seen.cross_attention_weights, at)), *lines]
-        top = seen.logits[0, at].float().softmax(dim=-1).topk(5)
-        likely = list(zip(subject.tokenizer.pieces(top.indices.tolist()), top.values.tolist(), strict=True))
-        file = io.BytesIO()
-        plot_readers([Reader("", lines, likely)]).savefig(file, format="png", dpi=110)
-        return file.getvalue()
-
-
-def _looks(attention_weights: list[torch.Tensor], query: int) -> list[float]:
-    return torch.stack(attention_weights)[:, 0, :, query].float().mean(dim=(0, 1)).tolist()
+        return picture(self.subject, texts_of(self.subject, self.text))

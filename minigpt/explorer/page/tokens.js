@@ -63,6 +63,7 @@ function drawTokens() {
     ),
   );
   markTokens();
+  revealToken();
 }
 
 const tokenBoxes = (name) => byId("row-" + name)?.children ?? [];
@@ -90,6 +91,15 @@ function setIfOther(box, name, value) {
   if (box.style.getPropertyValue(name) !== value) box.style.setProperty(name, value);
 }
 
+// A long text has a scroll bar of its own: the selected token comes into sight.
+function revealToken() {
+  const box = document.querySelector(".token.selected");
+  if (!box) return;
+  const row = box.parentElement;
+  const isSeen = box.offsetTop >= row.scrollTop && box.offsetTop + box.offsetHeight <= row.scrollTop + row.clientHeight;
+  if (!isSeen) row.scrollTop = box.offsetTop - row.clientHeight / 2;
+}
+
 function selectToken(name, i) {
   const one = attentionOf(state.kind);
   if (one.queries === name) {
@@ -102,6 +112,8 @@ function selectToken(name, i) {
     state.query = i;
     state.key = null;
   }
+  markTokens();
+  revealToken();
   show();
 }
 
