@@ -17,15 +17,15 @@ MOST_LOGITS = 40_000_000  # of all layers and positions: of a large vocabulary o
 def lens(subject: Subject, texts: Texts, position: int | None = None) -> dict:
     """The logit lens (nostalgebraist 2020): the model's last norm and its head, applied to what each layer gives on.
 
-    Row 0 is what the first block reads, the last row the prediction of the model itself. For the last positions: the
-    likeliest token, its probability, and the probability of the token that the last row finds likeliest (L + 1, n).
-    For the position `at`: the likeliest tokens of each layer.
+    Row 0 is what the first block reads, the last row the prediction of the model itself. For each position, or n of
+    them (`columns`): the likeliest token, its probability, and the probability of the token that the last row finds
+    likeliest, (L + 1, n) each. For the position of the prediction: the likeliest tokens of each layer.
     """
     model, seen, at = subject.model, traced(subject, texts), place(subject, texts, position)
     states = torch.stack([seen.embeddings[0], *(state[0] for state in seen.hidden_states)])  # (L + 1, T, C)
     n = max(1, min(states.size(1), MOST_LOGITS // (len(states) * model.vocab_size)))
     first = min(states.size(1) - n, at)
-    columns = [*range(first, first + n - 1), states.size(1) - 1] if n > 1 else [at]
+    columns = list(range(first, first + n))  # `at` is one of them
     final = model.logits(_normed(model, states[-1, columns])).argmax(dim=-1)  # (n): what the model says
     likeliest, probability, of_final, steps = [], [], [], []
     for state in states:  # layer by layer: all logits at once may not fit
@@ -70,15 +70,10 @@ def streams(subject: Subject, seen: Trace) -> list[dict]:
 
 def _stream(row: str, seen: Trace, attentions) -> dict:
     states = torch.stack([seen.embeddings[0], *(state[0] for state in seen.hidden_states)]).float()
-    answers = sum(
-        torch.stack(
-            [
-                module.output(layer.heads.transpose(1, 2).flatten(2))[0]
-                for module, layer in zip(modules, found, strict=True)
-            ]
-        )
-        for modules, found in attentions
-    )
+    answers = 0
+    for modules, found in attentions:
+        heads = [layer.heads[0].transpose(0, 1).flatten(1) for layer in found]  # (T, H*D): side by side
+        answers = answers + torch.stack([module.output(x) for module, x in zip(modules, heads, strict=True)])
     return {
         "row": row,
         "states": packed(states.norm(dim=-1)),

@@ -1,4 +1,4 @@
-// Attention: every head as a small map, one of them large, and what a head does for the prediction (heads.js).
+// Attention: every head as a small map, one of them large, and what a head does for the prediction (switch.js).
 
 // The sentences at the top: where the selected token looks, what the model would say, which head matters most.
 function summary() {
