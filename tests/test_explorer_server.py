@@ -241,7 +241,7 @@ def test_the_policy_names_the_script_and_the_style(subjects):
     page = live_page(subjects["tiny"])
     assert f"<script>{script()}</script>" in page and f"<style>{style()}</style>" in page
     assert f'content="{content_policy()}"' in page and "{{" not in page.replace(script(), "")
-    assert "</script" not in script() and sorted(f"{name}.js" for name in SCRIPTS) == sorted(
+    assert "</script" not in script() and sorted(f"{name}.js" for name in SCRIPTS.split()) == sorted(
         file.name for file in FOLDER.glob("*.js")
     )
 

@@ -80,6 +80,7 @@ function speak() {
     width: model.width,
     n: (model.parameters / 1e6).toFixed(1),
   })}`;
+  document.title = `minigpt ${say("explorer")} · ${model.name}`;
   byId("views").replaceChildren(
     ...Object.keys(VIEWS).map((view, n) =>
       button(say(view === "next" && model.predicts === "gap" ? "view gap" : "view " + view), () => show({ view }), {
