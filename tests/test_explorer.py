@@ -284,7 +284,7 @@ def test_half_characters_are_shown_as_bytes(subjects):
     "question, fields, said",
     [
         ("read", {"text": ""}, "the text is empty: type at least one character"),
-        ("read", {"text": 5}, "the text is empty"),
+        ("read", {"text": 5}, "text must be a str, got 5"),
         ("read", {}, "give a text, or the ids of its tokens"),
         ("read", {"text": "a", "tokens": [1]}, "one of the two"),
         ("read", {"text": "word " * 300}, "tokens; from 1 to 256 can be shown, which is the model's context"),
@@ -331,6 +331,16 @@ def test_a_bert_and_a_t5_say_why_they_have_no_perplexity(subjects):
         ValueError, match="the text has 513 tokens; from 1 to 256 can be shown, which is all that the page"
     ):
         texts_of(subjects["tiny-t5"], "word " * MOST_TOKENS)
+
+
+def test_a_name_is_no_model(subjects):
+    model, tokenizer = subjects["tiny"].model, subjects["tiny"].tokenizer
+    for wrong, said in [
+        (("tiny", tokenizer), "model must be a model"),
+        ((model, "tiny"), "tokenizer must be a tokenizer"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            Subject(*wrong)
 
 
 def test_a_model_with_ones_own_attention_is_refused(subjects):

@@ -294,6 +294,12 @@ def test_the_command_writes_a_file(tmp_path, capsys):
         assert code == 2 and said in err and not out, (arguments, err)
 
 
+def test_a_port_is_a_port(subjects):
+    for port in (-1, 65536, True, "8000"):
+        with pytest.raises(ValueError, match="port must be an integer from 0 to 65535"):
+            Server(subjects["tiny"], port)
+
+
 def test_a_port_in_use_is_named(server, capsys):
     code, _, err = run(capsys, "explore", "--port", server.server_port, "--no-browser")
     assert code == 2 and f"--port {server.server_port} is in use" in err

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from urllib.parse import urlsplit
 
+from .._checks import integer
 from .html import content_policy, live_page
 from .questions import QUESTIONS, answer
 from .texts import Subject
@@ -27,11 +28,13 @@ PATIENCE = 60  # seconds: a question waits so long for the one before it, and fo
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one model. Questions are answered one after the other, since they share the model."""
+    """Serves one model. Questions are answered one after the other, since they share the model. Raises ValueError for a
+    port outside 0 (any free one) .. 65535, OSError for one that is in use."""
 
     daemon_threads = True  # a connection that somebody holds open does not keep the program alive
 
     def __init__(self, subject: Subject, port: int = 0, text: str | None = None):
+        port = integer("port", port, 0, 65535)
         self.subject, self.text, self.lock = subject, text, Lock()
         super().__init__((ADDRESS, port), Handler)
 

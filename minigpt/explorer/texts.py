@@ -20,12 +20,19 @@ FIRST_ANSWER = 12  # tokens that a T5 writes when it gets a new source: its cros
 @dataclass(frozen=True)
 class Subject:
     """A model that is looked at, its tokenizer, and the name that the page shows. last holds the last text that was
-    traced: a reader looks at one head after the other. The model must not change meanwhile."""
+    traced: a reader looks at one head after the other. The model must not change meanwhile. Raises ValueError for what
+    is no model or no tokenizer, such as their names."""
 
     model: nn.Module
     tokenizer: Tokenizer
     name: str = ""
     last: dict = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self):
+        for name, method, load in (("model", "hidden", "load_model"), ("tokenizer", "pieces", "load_tokenizer")):
+            if not hasattr(getattr(self, name), method):
+                wanted = f'a {name}, such as {load}("tiny")'
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)!r:.80}")
 
     @property
     def has_encoder(self) -> bool:
@@ -68,7 +75,9 @@ def texts_of(subject: Subject, text: str | None = None, tokens=None, source=None
         found = Texts(token_ids("tokens", tokens), None if source is None else token_ids("source", source))
         if (found.source is not None) != subject.has_encoder:
             raise ValueError("a T5 needs tokens and source, another model tokens only")
-    elif not isinstance(text, str) or not text:
+    elif not isinstance(text, str):
+        raise ValueError(f"text must be a str, got {text!r:.80}")
+    elif not text:
         raise ValueError("the text is empty: type at least one character")
     else:
         found = Texts(_encode(subject, text))
