@@ -172,7 +172,7 @@ def test_the_picture_has_each_step_on_the_roof_and_each_measurement_at_its_heigh
     assert x == whole.intensity and math.isclose(y, whole.operations / 2e-3 / 1e9)
     assert "prefill: measured, all steps" not in lines
     labels = [text.get_text() for text in figure.axes[0].texts]
-    assert {"memory decides", "arithmetic decides", "softmax", "another step"} <= set(labels)
+    assert {"waits for memory", "waits for arithmetic", "softmax", "another step"} <= set(labels)
     assert "output\nqueries, keys, values" in labels  # two steps with nearly the same intensity
     figure.savefig(tmp_path / "roofline.png")
     assert (tmp_path / "roofline.png").stat().st_size > 10_000

@@ -131,8 +131,6 @@ def prepare(options, directory: Path) -> None:
     recipe = recipe_of(options, own_texts)
     config, size, end_of_text = settings_of(options, recipe)
     check_folder(directory)
-    if own_texts and not (options.recipe or options.init):
-        print(chosen(recipe, config, sum(len(text.encode()) for text in own_texts)))
     training, held_out = texts_of(own_texts, recipe)
     n_characters = sum(map(len, [*training, *held_out]))
     if not (training and held_out):
@@ -159,6 +157,8 @@ def prepare(options, directory: Path) -> None:
     if end_of_text is not None:
         config = dataclasses.replace(config, end_of_text=end_of_text_id(end_of_text, tokenizer, tokens))
 
+    if own_texts and not (options.recipe or options.init):
+        print(chosen(recipe, config, sum(len(text.encode()) for text in own_texts)))
     directory.mkdir(parents=True, exist_ok=True)
     for part, file in zip((tokens, held_out_tokens), TOKEN_FILES, strict=True):
         write_token_file(part, directory / file)

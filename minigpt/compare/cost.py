@@ -2,8 +2,8 @@
 
 A step of a layer computes, and it moves numbers between memory and processor. Both happen at the same time, so a step
 takes at least the longer of the two times ("roofline", Williams, Waterman & Patterson 2009). Which one that is follows
-from its *arithmetic intensity*, the operations for each byte moved. Below the machine's own ratio memory decides, above
-it arithmetic.
+from its *arithmetic intensity*, the operations for each byte moved. Below the machine's own ratio a step waits for
+memory, above it for arithmetic.
 
 What is counted:
 

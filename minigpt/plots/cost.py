@@ -22,12 +22,12 @@ def plot_roofline(limits: Limits, costs: dict[str, list[Cost]], seconds: dict[st
     figure = Figure(figsize=(9, 5), layout="constrained", facecolor="white")
     axes = figure.subplots()
     points = [cost.intensity for steps in costs.values() for cost in steps]
-    left, right = min(*points, limits.ridge) / 3, max(*points, limits.ridge) * 3
+    left, right = min(*points, limits.ridge) / 8, max(*points, limits.ridge) * 3
     roof = [left, limits.ridge, right]
     axes.plot(roof, [limits.attainable(x) / 1e9 for x in roof], color=GREY, lw=2, zorder=1)
     axes.axvspan(left, limits.ridge, color=GREY, alpha=0.12, lw=0)
-    axes.text(0.01, 0.97, words("memory decides"), transform=axes.transAxes, va="top", color=GREY)
-    axes.text(0.99, 0.97, words("arithmetic decides"), transform=axes.transAxes, va="top", ha="right", color=GREY)
+    axes.text(0.01, 0.97, words("waits for memory"), transform=axes.transAxes, va="top", color=GREY)
+    axes.text(0.99, 0.97, words("waits for arithmetic"), transform=axes.transAxes, va="top", ha="right", color=GREY)
     for row, (work, steps) in enumerate(costs.items()):
         colour, size = COLOURS[row % len(COLOURS)], 11 - 3 * min(row, 2)  # where points coincide, both are seen
         heights = [limits.attainable(step.intensity) / 1e9 for step in steps]
@@ -54,7 +54,9 @@ def _beside(row: int, on_the_slope: bool) -> dict:
     if row % 2:
         where = dict(xytext=(14 if on_the_slope else 0, -away), va="top", ha="left" if on_the_slope else "center")
     else:
-        where = dict(xytext=(-6 if on_the_slope else 0, away), va="bottom", ha="right" if on_the_slope else "center")
+        where = dict(
+            xytext=(6 - 1.2 * away if on_the_slope else 0, away), va="bottom", ha="right" if on_the_slope else "center"
+        )
     return dict(textcoords="offset points", fontsize=9, arrowprops=line if row > 1 else None, **where)
 
 
