@@ -1012,6 +1012,35 @@ MUTANTS = [
         "may_look[:, : n - 1] = True if real is None else real.bool()[:, : n - 1]",
         "the mask is that of the cache before the step",
     ),
+    # --- fast/llama_step.py
+    Mutant(
+        "the fast step caches keys that are not rotated",
+        "fast.llama_step",
+        "layer.append(rotate(k), value",
+        "layer.append(k, value",
+        "queries are rotated, and nothing else shows it in the first step",
+    ),
+    Mutant(
+        "the gate and what it lets pass are exchanged",
+        "fast.llama_step",
+        "activation(gate(normed)) * up(normed)",
+        "activation(up(normed)) * gate(normed)",
+        "SwiGLU with the activation on the wrong matrix",
+    ),
+    Mutant(
+        "another attention function gets few key heads",
+        "fast.llama_step",
+        "if n_kv_head < n_head and not is_ours(attention.attend):",
+        "if False:",
+        "only this package's functions know groups",
+    ),
+    Mutant(
+        "pads have positions in the fast step",
+        "fast.llama_step",
+        "position_ids_for(real, past.length, tokens[:1] if real is None else tokens)",
+        "position_ids_for(None, past.length, tokens)",
+        "right for rows without pads",
+    ),
     # --- generation/beams.py
     Mutant(
         "a length that counts the prompt",

@@ -725,3 +725,36 @@ def _():
     finally:
         torch.optim.AdamW.step = step
     assert {round(rate / 1e-3, 6) for rate in rates} == {1.0, *factors.values()}
+
+
+# --- Llama's fast step -----------------------------------------------------------------------------------------------
+
+
+@check("Llama's fast step", "fast.llama_step fast.steps", "test_llama_step.py::test_it_is_the_models_step")
+def _():
+    llama_step = importlib.import_module("minigpt.fast.llama_step").llama_step
+    language_model, models = (
+        importlib.import_module("minigpt.language_model"),
+        importlib.import_module("minigpt.models"),
+    )
+    attention = importlib.import_module("minigpt.attention")
+    size = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
+    config = models.LlamaConfig(vocab_size=20, max_position_embeddings=12, initializer_range=0.4, **size)
+    torch.manual_seed(0)
+    model, tokens = models.Llama(config).double().eval(), torch.randint(20, (2, 8))
+
+    def own(q, k, v, mask=None, causal=False, bias=None, scale=None, dropout=0.0):
+        assert q.size(1) == k.size(1)
+        return attention.explicit_attention(q, k, v, mask, causal, bias, scale)
+
+    mask = torch.ones_like(tokens)
+    mask[1, :2] = 0
+    with torch.no_grad():
+        for real, attend in ((None, attention.explicit_attention), (mask, own)):
+            for block in model.blocks:
+                block.attention.attend = attend
+            expected, step = model(tokens, real), llama_step(model, 1)
+            past = language_model.Past(model.new_cache(2, 8), real)
+            model.read(tokens[:, :4], past)
+            for t in range(4, 8):
+                close(step(tokens[:, t : t + 1], past), expected[:, t])

@@ -30,12 +30,10 @@ def gpt2_step(model: GPT2, n_steps: int) -> Callable:
     change later. n_steps is how often it will be called: from STEPS_THAT_PAY_FOR_A_COPY on, the head is copied into the
     order that `product` reads fastest.
     """
-    c, head = model.config, head_weight(model)
-    by_rows = head.device.type == "cpu" and head.dtype not in HALF and not head.t().is_contiguous()
+    c = model.config
     token_embedding, position_embedding = model.token_embedding.weight, model.position_embedding.weight
     layers = [_parts(block) for block in model.blocks]
-    pays = n_steps >= STEPS_THAT_PAY_FOR_A_COPY and by_rows
-    final_norm, logits_of = _norm(model.final_norm), (product_with_copy if pays else product)(head)
+    final_norm, logits_of = _norm(model.final_norm), head_product(model, n_steps)
     layer_norm = F.layer_norm
 
     def step(tokens: torch.Tensor, past: Past) -> torch.Tensor:
@@ -55,6 +53,13 @@ def gpt2_step(model: GPT2, n_steps: int) -> Callable:
         return logits_of(layer_norm(x, *final_norm))
 
     return step
+
+
+def head_product(model, n_steps: int) -> Callable:
+    """The product with the matrix that makes logits, or with a copy of it in the order that is read fastest."""
+    head = head_weight(model)
+    by_rows = head.device.type == "cpu" and head.dtype not in HALF and not head.t().is_contiguous()
+    return (product_with_copy if by_rows and n_steps >= STEPS_THAT_PAY_FOR_A_COPY else product)(head)
 
 
 def _parts(block: Block) -> tuple:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 
 from ..language_model import Past
-from ..models import GPT2
+from ..models import GPT2, Llama
 from .cuda_graph import can_be_recorded, recorded_step
+from .llama_step import llama_step
 from .one_token import gpt2_step
 from .switch import is_on
 from .unmodified import is_unmodified_throughout, watch
@@ -17,7 +18,7 @@ def _make_gpt2_step(model: GPT2, n_steps: int) -> Callable:
 
 
 # The exact class of a model -> what makes its step, (model, n_steps) -> ((tokens, past) -> logits).
-STEPS = {GPT2: _make_gpt2_step}
+STEPS = {GPT2: _make_gpt2_step, Llama: llama_step}
 
 
 def fast_reader(model, n_steps: int, plain: Callable) -> Callable:
