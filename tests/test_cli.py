@@ -171,7 +171,7 @@ BAD = [
         "--window must be at most the context length, 256",
     ),
     (["train", "--text", "{tmp}/fine.txt", "--recipe", "huge", "--out", "{tmp}/x"], "'huge'"),
-    (["train", "--text", "{tmp}/short.txt", "--out", "{tmp}/x"], "minigpt: text too short for context=256"),
+    (["train", "--text", "{tmp}/short.txt", "--out", "{tmp}/x"], "minigpt: text too short for context=8"),
     (["train", "--text", "{tmp}/fine.txt", "--steps", "-2", "--out", "{tmp}/x"], "steps"),
     (["train", "--text", "{tmp}/fine.txt", "--steps", "0", "--out", "{tmp}/x"], "--steps must be an integer"),
     (["train", "--text", "{tmp}/fine.txt", "--out", ""], "--out: it is empty"),
