@@ -1012,6 +1012,21 @@ MUTANTS = [
         "may_look[:, : n - 1] = True if real is None else real.bool()[:, : n - 1]",
         "the mask is that of the cache before the step",
     ),
+    # --- fast/one_row_products.py
+    Mutant(
+        "a packed copy outlives its matrix",
+        "fast.one_row_products",
+        "        if state() != copied:\n            copied, blocks = state(), pack()",
+        "        if blocks is None:\n            copied, blocks = state(), pack()",
+        "a model that is trained between two texts goes on with its old weights",
+    ),
+    Mutant(
+        "a packed copy under autocast",
+        "fast.one_row_products",
+        ' or torch.is_autocast_enabled("cpu")',
+        "",
+        "autocast converts the inputs of torch's own products only",
+    ),
     # --- fast/llama_step.py
     Mutant(
         "the fast step caches keys that are not rotated",

@@ -758,3 +758,19 @@ def _():
             model.read(tokens[:, :4], past)
             for t in range(4, 8):
                 close(step(tokens[:, t : t + 1], past), expected[:, t])
+
+
+@check("packed products", "fast.one_row_products", "test_packed_products.py::test_the_copy_is_as_new_as_the_matrix")
+def _():
+    products = importlib.import_module("minigpt.fast.one_row_products")
+    if not products.can_be_packed(torch.float32):
+        return
+    generator = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(400, 300, generator=generator), torch.randn(3, 300, generator=generator)
+    multiply = products.product(weight, weight[:, 0].clone(), 1000)
+    close(multiply(x), F.linear(x, weight, weight[:, 0]), bar=1e-3)
+    bias = weight[:, 0].clone()
+    weight.mul_(2)
+    close(multiply(x), F.linear(x, weight, bias), bar=1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert multiply(x).dtype == torch.bfloat16

@@ -23,7 +23,7 @@ def test_float32_is_float32():
     assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
 
 
-@pytest.mark.parametrize("attention", ["explicit", "sdpa"])
+@pytest.mark.parametrize("attention", ["explicit", "sdpa", "tiled"])
 @pytest.mark.parametrize("dtype, bar", [(torch.float64, 2e-13), (torch.float32, 2e-5)], ids=str)
 @torch.no_grad()
 def test_the_same_answers_as_hugging_face_there(dtype, bar, attention):
@@ -116,7 +116,7 @@ def test_perplexity_in_batches():
 
 
 @pytest.mark.parametrize("family", ["llama", "bert", "t5"])
-@pytest.mark.parametrize("attention", ["explicit", "sdpa"])
+@pytest.mark.parametrize("attention", ["explicit", "sdpa", "tiled"])
 @torch.inference_mode()
 def test_the_other_families_give_the_cpus_answers(family, attention):
     for seed in range(4):

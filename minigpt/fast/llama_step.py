@@ -11,8 +11,8 @@ from ..layers import RMSNorm
 from ..models import Llama
 from ..models.llama import Block
 from ..positions import position_ids_for, rotary_rates, rotation
+from .loss_without_logits import head_weight
 from .one_row_products import product
-from .one_token import head_product
 
 
 def llama_step(model: Llama, n_steps: int) -> Callable:
@@ -22,8 +22,8 @@ def llama_step(model: Llama, n_steps: int) -> Callable:
     n_head, n_kv_head, d_head = first.n_head, first.n_kv_head, first.d_head
     angle_dtype = torch.promote_types(embedding.dtype, torch.float32)
     rates = rotary_rates(d_head, c.rope_theta, c.rope_scaling, embedding.device, angle_dtype)
-    layers = [_parts(block) for block in model.blocks]
-    final_norm, logits_of = _norm(model.final_norm), head_product(model, n_steps)
+    layers = [_parts(block, n_steps) for block in model.blocks]
+    final_norm, logits_of = _norm(model.final_norm), product(head_weight(model), None, n_steps)
 
     def step(tokens: torch.Tensor, past: Past) -> torch.Tensor:
         cache, real = past.cache, past.real_tokens(past.length + 1)
@@ -49,11 +49,10 @@ def llama_step(model: Llama, n_steps: int) -> Callable:
     return step
 
 
-def _parts(block: Block) -> tuple:
+def _parts(block: Block, n_steps: int) -> tuple:
     a, mlp = block.attention, block.mlp
-    query, key, value, output, gate, up, down = (
-        product(part.weight, part.bias) for part in (a.query, a.key, a.value, a.output, mlp.gate, mlp.up, mlp.down)
-    )
+    linears = (a.query, a.key, a.value, a.output, mlp.gate, mlp.up, mlp.down)
+    query, key, value, output, gate, up, down = (product(part.weight, part.bias, n_steps) for part in linears)
     norm1, norm2 = _norm(block.attention_norm), _norm(block.mlp_norm)
     return a, norm1, query, key, value, output, norm2, gate, up, down, mlp.activation
 

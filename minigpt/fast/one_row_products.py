@@ -4,6 +4,7 @@ To decode a token takes hardly more time than to read all weights once. So its s
 lie in memory, and on how many threads read them.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -13,6 +14,7 @@ from .switch import is_on
 
 LARGE = 100_000  # numbers in a matrix that is read from memory rather than from a cache
 MOST_ROWS_TO_SPLIT = 8  # with more, the libraries use all threads themselves
+CALLS_THAT_PAY_FOR_A_COPY = 32
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -29,8 +31,33 @@ def laid_out(weight: torch.Tensor) -> torch.Tensor:
     return weight.contiguous()
 
 
-def product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
+def product(weight: torch.Tensor, bias: torch.Tensor | None = None, n_calls: int = 1) -> Callable:
     """A function x (B, in) -> x @ weight.T + bias (B, out), for a few rows as fast as the weight can be read.
+
+    n_calls is how often it will be called: from CALLS_THAT_PAY_FOR_A_COPY on, a large matrix is copied for oneDNN
+    (`packed_product`). A single row and a matrix in (in, out) order need no copy (`split_product`).
+    """
+    simple = split_product(weight, bias)
+    if n_calls < CALLS_THAT_PAY_FOR_A_COPY or weight.numel() < LARGE or weight.device.type != "cpu":
+        return simple
+    if not can_be_packed(weight.dtype):
+        return simple
+    fewest = 2 if weight.t().is_contiguous() and weight.dtype not in HALF else 1
+    packed = None
+
+    def multiply(x: torch.Tensor) -> torch.Tensor:
+        nonlocal packed
+        if len(x) < fewest or torch.is_autocast_enabled("cpu"):  # autocast would convert x
+            return simple(x)
+        if packed is None:
+            packed = packed_product(weight, bias, len(x))
+        return packed(x)
+
+    return multiply
+
+
+def split_product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
+    """`product` without a copy.
 
     The libraries that torch calls multiply a single row on one thread, which cannot read memory at its full speed. So a
     large matrix that lies in memory in (in, out) order is cut along its inputs, a part for each thread: a batch of
@@ -58,27 +85,36 @@ def product(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Callable:
     return split
 
 
-def product_with_copy(weight: torch.Tensor) -> Callable:
-    """`product` of a (V, C) matrix by a copy of it, which is in the order that is read fastest. The copy is made again
-    when the matrix has been written to. This pays where the function is called many times."""
+def packed_product(weight: torch.Tensor, bias: torch.Tensor | None, n_rows: int) -> Callable:
+    """`product` by a copy of the matrix in the blocks in which oneDNN, a library inside torch, reads it fastest. The
+    copy is made again when the matrix has been written to. It takes as much memory as the matrix.
+
+    n_rows is how many rows to expect: for a single one the blocks are others. (torch.compile multiplies so, too.)
+    """
 
     def state() -> tuple[int, int]:
         return weight.data_ptr(), 0 if weight.is_inference() else weight._version
 
-    copied, multiply = state(), product(copied_by_columns(weight))
+    def pack() -> torch.Tensor:
+        return torch.ops.mkldnn._reorder_linear_weight(weight.detach(), 1 if n_rows == 1 else MOST_ROWS_TO_SPLIT)
 
-    def through_the_copy(x: torch.Tensor) -> torch.Tensor:
-        nonlocal copied, multiply
+    copied, blocks = state(), pack()
+
+    def multiply(x: torch.Tensor) -> torch.Tensor:
+        nonlocal copied, blocks
         if state() != copied:
-            copied, multiply = state(), product(copied_by_columns(weight))
-        return multiply(x)
+            copied, blocks = state(), pack()
+        return torch.ops.mkldnn._linear_pointwise(x, blocks, bias, "none", [], "")
 
-    return through_the_copy
+    return multiply
 
 
-def copied_by_columns(weight: torch.Tensor) -> torch.Tensor:
-    """The same (V, C) matrix, copied into (C, V) order a few rows at a time: torch's own copy is slow."""
-    copy = weight.new_empty(weight.shape[::-1])
-    for first in range(0, len(weight), 256):
-        copy[:, first : first + 256] = weight[first : first + 256].t()
-    return copy.t()
+@functools.cache
+def can_be_packed(dtype: torch.dtype) -> bool:
+    """Whether this torch on this processor has oneDNN's product for a dtype: it is asked with a small matrix."""
+    small = torch.zeros(16, 16, dtype=dtype)
+    try:
+        packed_product(small, None, 2)(small)
+    except (RuntimeError, AttributeError):
+        return False
+    return True

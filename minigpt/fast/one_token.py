@@ -17,9 +17,7 @@ from ..models import GPT2
 from ..models.gpt2 import Block
 from ..positions import position_ids_for
 from .loss_without_logits import head_weight
-from .one_row_products import HALF, product, product_with_copy
-
-STEPS_THAT_PAY_FOR_A_COPY = 32
+from .one_row_products import product
 
 
 def gpt2_step(model: GPT2, n_steps: int) -> Callable:
@@ -27,13 +25,12 @@ def gpt2_step(model: GPT2, n_steps: int) -> Callable:
 
     The model must be unmodified (`is_unmodified_throughout`); it computes as in eval mode. Nothing is checked: ids and
     past must be right. The step uses the parameters that the model has when the step is made; the numbers in them may
-    change later. n_steps is how often it will be called: from STEPS_THAT_PAY_FOR_A_COPY on, the head is copied into the
-    order that `product` reads fastest.
+    change later. n_steps is how often it will be called: if often, `product` copies large matrices.
     """
     c = model.config
     token_embedding, position_embedding = model.token_embedding.weight, model.position_embedding.weight
-    layers = [_parts(block) for block in model.blocks]
-    final_norm, logits_of = _norm(model.final_norm), head_product(model, n_steps)
+    layers = [_parts(block, n_steps) for block in model.blocks]
+    final_norm, logits_of = _norm(model.final_norm), product(head_weight(model), None, n_steps)
     layer_norm = F.layer_norm
 
     def step(tokens: torch.Tensor, past: Past) -> torch.Tensor:
@@ -55,17 +52,10 @@ def gpt2_step(model: GPT2, n_steps: int) -> Callable:
     return step
 
 
-def head_product(model, n_steps: int) -> Callable:
-    """The product with the matrix that makes logits, or with a copy of it in the order that is read fastest."""
-    head = head_weight(model)
-    by_rows = head.device.type == "cpu" and head.dtype not in HALF and not head.t().is_contiguous()
-    return (product_with_copy if by_rows and n_steps >= STEPS_THAT_PAY_FOR_A_COPY else product)(head)
-
-
-def _parts(block: Block) -> tuple:
+def _parts(block: Block, n_steps: int) -> tuple:
     a, mlp = block.attention, block.mlp
-    linears = [product(part.weight, part.bias) for part in (a.query, a.key, a.value, a.output, mlp.up, mlp.down)]
-    query, key, value, output, up, down = linears
+    linears = (a.query, a.key, a.value, a.output, mlp.up, mlp.down)
+    query, key, value, output, up, down = (product(part.weight, part.bias, n_steps) for part in linears)
     norm1, norm2 = _norm(block.attention_norm), _norm(block.mlp_norm)
     return a, norm1, query, key, value, output, norm2, up, mlp, down
 
