@@ -32,6 +32,10 @@ TEXTS = {
     "the scores are not divided by √D.": "得分没有除以 √D。",
     "each tile got a softmax of its own, and the tiles count alike. A tile with larger scores weighs more: "
     "divide once, at the end.": ("每一块各做了一次 softmax，各块的份量相同。得分大的块份量应当更大：只在最后除一次。"),
+    "each tile got a softmax of its own, and the answers were added: the weights of a row then sum to the "
+    "number of its tiles. Keep sums that are not divided yet, and divide once, at the end.": (
+        "每一块各做了一次 softmax，再把结果相加：这样一行的权重之和等于块数。要保留还没做除法的和，只在最后除一次。"
+    ),
     # score_gradient
     "Return the gradient of the scores, from softmax's weights (T, K) and the gradient of the weights (T, K).": (
         "已知 softmax 的权重 (T, K) 和权重的梯度 (T, K)，返回得分的梯度。"
@@ -53,7 +57,7 @@ TEXTS = {
     "this is the derivative of a sigmoid. Each weight of a softmax depends on all scores of its row.": (
         "这是 sigmoid 的导数。softmax 的每个权重，与这一行的所有得分都有关。"
     ),
-    # window
+    # window_mask
     "Return a bool mask (n_tokens, n_tokens), True = may look: each query looks at itself and at the window − 1 "
     "keys before it.": (
         "返回布尔掩码 (n_tokens, n_tokens)，True 表示可以看：每个 query 看自己，以及它前面的 window − 1 个 key。"
@@ -70,6 +74,9 @@ TEXTS = {
     "the window reaches to both sides. This one is causal: only keys before the query, and itself.": (
         "窗口伸到了两边。这里的窗口是因果的：只有 query 前面的 key 和它自己。"
     ),
+    "rows and columns are exchanged: a row is a query, a column a key.": (
+        "行和列反了：一行是一个 query，一列是一个 key。"
+    ),
     "True and False are exchanged: True means that the query may look.": (
         "True 和 False 反了：True 表示这个 query 可以看。"
     ),
@@ -80,6 +87,8 @@ TEXTS = {
     "groups, 0, 1, 2 and 3, 4, 5.": (
         "一组里的头是隔着取的。同一组的头是相邻的：6 个头分成 2 组，就是 0、1、2 和 3、4、5。"
     ),
+    "the mean was taken over the groups. Take it over the heads inside each group: the dimension after "
+    "the groups.": "平均的是各组。应当平均组内的各头：组那一维后面的一维。",
     "this is the sum of the heads. Keys that are larger make larger scores, and a sharper softmax: take "
     "the mean.": "这是各头之和。key 变大，得分就变大，softmax 就更尖：应当取平均值。",
     "only the first head of each group is kept; the mean of the group keeps a part of each.": (

@@ -29,7 +29,7 @@ def score_gradient(weights, d_weights):
     return weights * (d_weights - row_sums)
 
 
-def window(n_tokens, window):
+def window_mask(n_tokens, window):
     query, key = torch.arange(n_tokens)[:, None], torch.arange(n_tokens)
     return (key <= query) & (query - key < window)
 

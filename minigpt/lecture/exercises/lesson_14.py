@@ -27,15 +27,15 @@ def _by_tiles(q, k, v, tile, rescale_sum=True, rescale_total=True, maximum=True,
     return summed / total
 
 
-def _mean_of_tiles(q, k, v, tile):
-    """A softmax for each tile, and the mean of their answers."""
+def _softmax_of_each_tile(q, k, v, tile):
+    """The answers of the tiles, each with a softmax of its own: (tiles, T, D)."""
     n, d = q.shape
     scores = (q @ k.T / math.sqrt(d)).masked_fill(~torch.ones(n, n).tril().bool(), -math.inf)
     parts = [
         scores[:, start : start + tile].softmax(dim=1).nan_to_num() @ v[start : start + tile]
         for start in range(0, n, tile)
     ]
-    return torch.stack(parts).mean(dim=0)
+    return torch.stack(parts)
 
 
 def _score_gradient(weights, d_weights):
@@ -101,7 +101,12 @@ EXERCISES = {
                 "the scores are not divided by √D.",
             ),
             (
-                _mean_of_tiles,
+                lambda q, k, v, tile: _softmax_of_each_tile(q, k, v, tile).sum(dim=0),
+                "each tile got a softmax of its own, and the answers were added: the weights of a row then sum to the "
+                "number of its tiles. Keep sums that are not divided yet, and divide once, at the end.",
+            ),
+            (
+                lambda q, k, v, tile: _softmax_of_each_tile(q, k, v, tile).mean(dim=0),
                 "each tile got a softmax of its own, and the tiles count alike. A tile with larger scores weighs more: "
                 "divide once, at the end.",
             ),
@@ -135,7 +140,7 @@ EXERCISES = {
             ),
         ],
     ),
-    "window": Exercise(
+    "window_mask": Exercise(
         "Return a bool mask (n_tokens, n_tokens), True = may look: each query looks at itself and at the window − 1 "
         "keys before it.",
         _window,
@@ -158,6 +163,10 @@ EXERCISES = {
                 "the window reaches to both sides. This one is causal: only keys before the query, and itself.",
             ),
             (
+                lambda n_tokens, window: _window(n_tokens, window).T,
+                "rows and columns are exchanged: a row is a query, a column a key.",
+            ),
+            (
                 lambda n_tokens, window: ~_window(n_tokens, window),
                 "True and False are exchanged: True means that the query may look.",
             ),
@@ -173,6 +182,11 @@ EXERCISES = {
                 lambda k, n_kv_head: k.unflatten(1, (-1, n_kv_head)).mean(dim=1),
                 "a group was made of every n_kv_head-th head. The heads of a group are neighbours: with 6 heads in 2 "
                 "groups, 0, 1, 2 and 3, 4, 5.",
+            ),
+            (
+                lambda k, n_kv_head: k.unflatten(1, (n_kv_head, -1)).mean(dim=1),
+                "the mean was taken over the groups. Take it over the heads inside each group: the dimension after "
+                "the groups.",
             ),
             (
                 lambda k, n_kv_head: k.unflatten(1, (n_kv_head, -1)).sum(dim=2),
