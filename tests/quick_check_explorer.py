@@ -21,6 +21,9 @@ class Letters:
     def pieces(self, ids):
         return [f"<{id}>" for id in ids]
 
+    def decode(self, ids):
+        return " ".join(self.pieces(ids))
+
     def encode(self, text):
         return [ord(letter) % 13 for letter in text]
 
@@ -104,7 +107,7 @@ def _():
     assert np.abs(np.array(reading["losses"][1:]) - expected).max() < 1e-4 and reading["losses"][0] is None
     assert abs(reading["perplexity"] - np.exp(np.mean(expected))) < 1e-3
     cache = about.model.new_cache(1, len(ROW))
-    assert len(ROW) * reading["cache"]["bytes_per_token"] == cache.keys.nbytes + cache.values.nbytes
+    assert len(ROW) * reading["caches"][0]["bytes_per_token"] == cache.keys.nbytes + cache.values.nbytes
 
 
 @check("the lens", "explorer.layers", "test_explorer.py::test_the_lens_ends_with_what_the_model_says")

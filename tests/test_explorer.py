@@ -150,7 +150,8 @@ def test_a_head_that_is_off_is_a_head_that_nothing_reads(subject):
         np.testing.assert_allclose(found["before"], before[found["ids"]], atol=1e-6)
         np.testing.assert_allclose(found["after"], after[found["ids"]], atol=1e-6)
         assert found["moved"] == pytest.approx(float((after - before).abs().sum() / 2), abs=1e-5)
-        assert {int(before.argmax()), int(after.argmax())} <= set(found["ids"])
+        changed = int((after - before).abs().argmax())
+        assert {int(before.argmax()), int(after.argmax()), changed} <= set(found["ids"])
     torch.testing.assert_close(subject.model(*inputs)[0, at].softmax(dim=-1).detach(), before)  # and it is on again
 
 
@@ -215,15 +216,37 @@ def test_of_a_large_vocabulary_the_lens_shows_the_last_positions(subjects, monke
 def test_the_cache_has_the_size_of_a_cache(subject):
     reading = reading_of(subject)
     if subject.name == "tiny-bert":
-        assert reading["cache"] is None
+        assert reading["caches"] == []
         return
+    kept = reading["caches"][0]
     n = len(reading["tokens"]["ids"])
     cache = subject.model.new_cache(1, n)
-    assert n * reading["cache"]["bytes_per_token"] == cache.keys.nbytes + cache.values.nbytes
+    assert n * kept["bytes_per_token"] == cache.keys.nbytes + cache.values.nbytes
     if not subject.has_encoder:
         subject.model.hidden(torch.tensor([reading["tokens"]["ids"]]), cache=cache)
         expected = cache.keys[:, 0].detach().norm(dim=(1, 3))
-        np.testing.assert_allclose(unpacked(reading["cache"]["keys"]), expected, rtol=1e-4)
+        np.testing.assert_allclose(unpacked(kept["keys"]), expected, rtol=1e-4)
+
+
+def test_a_t5_keeps_its_source_as_well(subjects):
+    """The cache of the cross attention holds the keys and values that `read_source` makes once."""
+    subject = subjects["tiny-t5"]
+    reading = reading_of(subject)
+    own, cross = reading["caches"]
+    assert (own["row"], cross["row"]) == ("tokens", "source")
+    made = subject.model.read_source(torch.tensor([reading["source"]["ids"]])).keys_values
+    n_bytes = sum(part.nbytes for keys_values in made for part in keys_values)
+    assert len(reading["source"]["ids"]) * cross["bytes_per_token"] == n_bytes
+    for n, name in enumerate(("keys", "values")):
+        expected = torch.stack([keys_values[n][0] for keys_values in made]).detach().norm(dim=(1, 3))
+        np.testing.assert_allclose(unpacked(cross[name]), expected, rtol=1e-4)
+
+
+def test_what_would_be_typed_to_get_these_tokens(subject):
+    """Typed again, the text of a reading is the same reading; what the tokenizer adds by itself is no part of it."""
+    reading = reading_of(subject)
+    assert reading["text"] == TEXTS[subject.name]
+    assert reading_of(subject, reading["text"]) == reading
 
 
 def test_windows_are_those_of_score(subjects):
@@ -287,7 +310,11 @@ def test_half_characters_are_shown_as_bytes(subjects):
         ("read", {"text": 5}, "text must be a str, got 5"),
         ("read", {}, "give a text, or the ids of its tokens"),
         ("read", {"text": "a", "tokens": [1]}, "one of the two"),
-        ("read", {"text": "word " * 300}, "tokens; from 1 to 256 can be shown, which is the model's context"),
+        (
+            "read",
+            {"text": "word " * 300},
+            "tokens are too many for the text: this page reads at most 256, which is the model's context",
+        ),
         ("read", {"text": "x" * 200_000}, "200000 characters; the page takes at most 128000"),
         ("read", {"text": "\ud800"}, "lone surrogate"),
         ("read", {"tokens": []}, "the text has 0 tokens"),
@@ -328,7 +355,7 @@ def test_a_bert_and_a_t5_say_why_they_have_no_perplexity(subjects):
         with pytest.raises(ValueError, match="it looks at both sides|a text alone has no perplexity"):
             answer(subjects[name], "perplexity", {"text": TEXT})
     with pytest.raises(
-        ValueError, match="the text has 513 tokens; from 1 to 256 can be shown, which is all that the page"
+        ValueError, match="513 tokens are too many for the text: this page reads at most 256, which is all that it can"
     ):
         texts_of(subjects["tiny-t5"], "word " * MOST_TOKENS)
 

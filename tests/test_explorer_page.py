@@ -153,13 +153,13 @@ def test_pointing_at_a_map_names_the_weight(page, tiny):
     most = max(found, key=lambda effect: effect["moved"])
     assert most["heads"] == [["self", 3, 2]] and most["pieces"][0] == " elements"
     means = torch.stack(seen.attention_weights)[:, 0, :, -1].mean(dim=(0, 1))
-    assert f"looks most at Return ({100 * float(means[0]):.1f}%, mean of all heads)" in page.text("#summary")
+    assert f"looks most at Return ({100 * float(means[0]):.1f}%)" in page.text("#summary")
     page.wait("state.effects !== null")  # the head that matters most comes a moment later
     page.quiet()
     before, after = most["before"][0], most["after"][0]
     assert (
-        f"Layer 3, head 2. It moves {100 * most['moved']:.1f}% of the probability: without it, ␣elements would have "
-        f"{100 * after:.2f}% in place of {100 * before:.1f}%."
+        f"Layer 3, head 2. When it is switched off, ␣elements changes most: from {100 * before:.1f}% to "
+        f"{100 * after:.2f}%. In all, {100 * most['moved']:.1f} of 100 points of probability move to other tokens."
     ) in page.text("#summary").replace("\n", " ")
     page.click("#summary button")
     assert page.text("#head-name") == "Layer 3, head 2"
@@ -305,7 +305,7 @@ def test_chinese_at_one_click_and_remembered(page):
     assert (
         page.text("nav button[data-view=next]") == "下一个词元" and page.page.get_attribute("html", "lang") == "zh-CN"
     )
-    assert page.text("#summary").startswith("预测在 ␣of 处作出，它最看重 Return")
+    assert page.text("#summary").startswith("预测在最后一个词元 ␣of（位置 18）之后作出。")
     for view in ("head", "next", "layers", "perplexity"):
         page.view(view)
         shown = page.text("#view")
@@ -344,7 +344,7 @@ def test_perplexity_of_a_longer_text(page, tiny):
 def test_what_is_refused_is_told_and_markup_stays_text(page):
     page.page.fill("#text", "word " * 300)
     page.click("#read")
-    assert "from 1 to 256 can be shown" in page.text("#message")
+    assert "tokens are too many for the text: this page reads at most 256" in page.text("#message")
     page.page.fill("#text", "<script>alert(1)</script><img src=x onerror=alert(1)> 中文 😀 \u202e\x07")
     page.click("#read")
     assert page.page.is_hidden("#message")

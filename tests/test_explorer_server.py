@@ -285,7 +285,7 @@ def test_the_command_writes_a_file(tmp_path, capsys):
     for arguments, said in [
         (["--out", file], "--out needs --text"),
         (["--text", "a", "--out", tmp_path / "none" / "page.html"], "cannot be written"),
-        (["--text", "word " * 300, "--out", file], "from 1 to 256 can be shown"),
+        (["--text", "word " * 300, "--out", file], "tokens are too many for the text: this page reads at most 256"),
         (["--port", "65536"], "a port is a whole number"),
         (["--port", "-1"], "a port is a whole number"),
         (["--source", "tinny"], "tinny"),

@@ -31,15 +31,16 @@ def without(subject: Subject, texts: Texts, heads, position: int | None = None) 
 
 
 def _compared(subject: Subject, texts: Texts, groups: list[list[Head]], at: int) -> list[dict]:
-    """Each group after the first against the first: the tokens that are among the likeliest with or without it, their
-    probabilities before and after, and how much probability moves from some tokens to others (half of the sum of all
-    differences, from 0 to 1)."""
+    """Each group after the first against the first: the tokens that are among the likeliest with or without it, and the
+    one that changes most, their probabilities before and after, and how much probability moves from some tokens to
+    others (half of the sum of all differences, from 0 to 1)."""
     probabilities = logits_without(subject, texts, groups, at).softmax(dim=-1)  # (groups, V)
     n = min(N_COMPARED, probabilities.size(-1))
     likeliest = probabilities.topk(n).indices
     found = []
     for row, group in enumerate(groups[1:], start=1):
-        ids = list(dict.fromkeys([*likeliest[0].tolist(), *likeliest[row].tolist()]))
+        change = (probabilities[row] - probabilities[0]).abs()
+        ids = list(dict.fromkeys([*likeliest[0].tolist(), *likeliest[row].tolist(), int(change.argmax())]))
         found.append(
             {
                 "heads": [list(head) for head in group],
@@ -47,7 +48,7 @@ def _compared(subject: Subject, texts: Texts, groups: list[list[Head]], at: int)
                 "pieces": pieces(subject, ids),
                 "before": probabilities[0, ids].tolist(),
                 "after": probabilities[row, ids].tolist(),
-                "moved": float((probabilities[row] - probabilities[0]).abs().sum() / 2),
+                "moved": float(change.sum() / 2),
             }
         )
     return found

@@ -22,7 +22,7 @@ from .windows import windows
 
 FOLDER = Path(__file__).parent / "page"
 # In the order in which they are joined: a file uses what stands before it.
-SCRIPTS = "numbers state drawing tokens small_maps attention switch head next layers windows main"
+SCRIPTS = "numbers state drawing tokens small_maps attention switch head next layers windows notes main"
 EXAMPLES = {  # what the text field begins with, by the name of the model, or by what it does
     "tiny-zh": "春夜",
     "next": "Return the number of elements in the array. If the array is empty, return the number of",

@@ -12,7 +12,7 @@ from ..trace import AttentionTrace, Trace
 from .heads import attention_layers, attention_traces, check_heads, written_norms
 from .layers import streams
 from .numbers import finite, packed, shades
-from .texts import Subject, Texts, pieces, place, traced
+from .texts import Subject, Texts, pieces, place, traced, typed
 
 N_LIKELY = 20
 SLIDERS = ("temperature", "top_k", "top_p", "min_p")
@@ -56,13 +56,14 @@ def read(subject: Subject, texts: Texts, position: int | None = None) -> dict:
     seen = traced(subject, texts)
     at = place(subject, texts, position)
     return {
+        "text": typed(subject, texts),
         "tokens": _row(subject, texts.tokens),
         "source": None if texts.source is None else _row(subject, texts.source),
         **_losses(subject, texts, seen),
         "attention": [attention(subject, kind, layers) for kind, layers in attention_traces(seen).items()],
         "prediction": prediction(subject, seen.logits[0, at], at),
         "streams": streams(subject, seen),
-        "cache": None if subject.looks_at_both_sides else cache(seen),
+        "caches": [] if subject.looks_at_both_sides else caches(seen),
     }
 
 
@@ -105,13 +106,20 @@ def prediction(subject: Subject, logits: torch.Tensor, at: int) -> dict:
     return {"position": at, "logits": packed(logits), "likely": _row(subject, ids)}
 
 
-def cache(seen: Trace) -> dict:
-    """The KV cache after this text: its size in bytes for a token, and the length of the keys and values that each
-    layer keeps of each token (L, T), over all heads."""
-    keys = torch.stack([layer.keys[0] for layer in seen.attention])  # (L, H_kv, T, D)
-    values = torch.stack([layer.values[0] for layer in seen.attention])
+def caches(seen: Trace) -> list[dict]:
+    """The KV caches after this text, one for each attention of a step of writing. A T5 has two: its decoder's own, and
+    that of the cross attention, which keeps the source (row). Each has its size in bytes for a token, and the length of
+    the keys and values that each layer keeps of each token (L, T), over all heads."""
+    own = [_kept("tokens", seen.attention)]
+    return own if seen.cross_attention is None else [*own, _kept("source", seen.cross_attention)]
+
+
+def _kept(row: str, layers: list[AttentionTrace]) -> dict:
+    keys = torch.stack([layer.keys[0] for layer in layers])  # (L, H_kv, T, D)
+    values = torch.stack([layer.values[0] for layer in layers])
     n_tokens = keys.size(2)
     return {
+        "row": row,
         "bytes_per_token": (keys.numel() + values.numel()) * keys.element_size() // n_tokens,
         "number_bytes": keys.element_size(),
         "keys": packed(keys.float().norm(dim=(1, 3))),

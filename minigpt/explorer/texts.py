@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -104,14 +105,32 @@ def _check(subject: Subject, texts: Texts) -> None:
         if row is None:
             continue
         if not 1 <= len(row) <= most:
-            limit = "the model's context" if most == subject.model.max_tokens else "all that the page can draw"
-            raise ValueError(f"the {name} has {len(row)} tokens; from 1 to {most} can be shown, which is {limit}")
+            limit = "the model's context" if most == subject.model.max_tokens else "all that it can draw"
+            if not row:
+                raise ValueError(f"the {name} has 0 tokens: type at least one character")
+            raise ValueError(
+                f"{len(row)} tokens are too many for the {name}: this page reads at most {most}, which is {limit}"
+            )
         check_ids("token id", torch.tensor([row]), subject.model.vocab_size, "vocab_size")
 
 
 def pieces(subject: Subject, ids: Sequence[int]) -> list[str]:
     """Each token alone, to be shown; a part of a character is written as its bytes, such as <E4><B8>."""
     return subject.tokenizer.pieces(ids)
+
+
+def typed(subject: Subject, texts: Texts) -> str:
+    """The text that a reader would type to get these tokens (of a T5 its source), without the ids that the tokenizer
+    adds by itself. Half a character becomes �, and is read as another token."""
+    ids = texts.tokens if texts.source is None else texts.source
+    added = subject.tokenizer.encode("")
+    begin = 1 if len(ids) > 1 and ids[0] in added else 0
+    end = len(ids) - 1 if len(ids) > begin + 1 and ids[-1] in added[-1:] else len(ids)
+    text = subject.tokenizer.decode(ids[begin:end])
+    for token in getattr(subject.tokenizer, "special_tokens", ()):
+        if token.lstrip:  # such as [MASK]: it took the space before it
+            text = re.sub(rf"(?<=\S){re.escape(token.content)}", f" {token.content}", text)
+    return text
 
 
 def place(subject: Subject, texts: Texts, position=None) -> int:

@@ -10,8 +10,11 @@ function summary() {
   const best = [...weights.keys()].sort((a, b) => weights[b] - weights[a]).slice(0, 2);
   const keys = rowOfTokens(one.keys).pieces;
   const said = [
+    ...mixed("where " + model.predicts, { token: pieceBox(tokens.pieces[at]), n: String(at) }),
+    " ",
+    say("mean " + look),
+    " ",
     ...mixed(best.length > 1 ? "looks at two" : "looks at one", {
-      token: pieceBox(tokens.pieces[at]),
       first: pieceBox(keys[best[0]]),
       p: percent(weights[best[0]]),
       second: best.length > 1 && pieceBox(keys[best[1]]),
@@ -29,15 +32,17 @@ function summary() {
   if (state.effects?.length) {
     const most = state.effects.reduce((a, b) => (b.moved > a.moved ? b : a));
     const [kind, layer, head] = most.heads[0];
+    const change = (i) => Math.abs(most.after[i] - most.before[i]);
+    const changed = most.pieces.reduce((best, _, i) => (change(i) > change(best) ? i : best), 0);
     const jump = button(headName({ layer, head }, kind), () => choose(kind, layer, head));
     said.push(
       " ",
       ...mixed("most effect", {
         head: jump,
-        token: pieceBox(most.pieces[0]),
-        m: percent(most.moved),
-        p: percent(most.after[0]),
-        q: percent(most.before[0]),
+        token: pieceBox(most.pieces[changed]),
+        p: percent(most.before[changed]),
+        q: percent(most.after[changed]),
+        m: points(most.moved),
       }),
     );
   }
@@ -88,7 +93,7 @@ const attentionView = {
         "buttons",
         make("h2", { id: "head-name" }, headName(chosen())),
         ...ways,
-        make("span", "quiet", say("row and column")),
+        make("span", "quiet", say(state.lines ? "left and right" : "row and column")),
       ),
       make(
         "div",
@@ -114,7 +119,7 @@ const attentionView = {
       "p",
       { class: "quiet", id: "writes" },
       say("head writes", {
-        norm: exact(norms[state.query] ?? norms.at(-1)),
+        norm: short(norms[state.query] ?? norms.at(-1)),
         mean: short(sum([...norms]) / norms.length),
       }),
     );

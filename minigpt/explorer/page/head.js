@@ -52,10 +52,11 @@ const headView = {
     const score = (key) => dot(rowOf(q, i), rowOf(k, key)) * scale + (bias ? rowOf(bias, i)[key] : 0);
     const scores = keys.ids.map((_, key) => score(key));
     const products = rowOf(q, i).map((x, d) => x * rowOf(k, j)[d]);
-    const share = rowOf(v, j).map((x) => x * row[j]);
     const largest = Math.max(...scores.filter((_, key) => !hidden(key)));
     const exps = scores.map((s, key) => (hidden(key) ? 0 : Math.exp(s - largest)));
     const total = sum(exps);
+    const shares = exps.map((e) => e / total); // the weights, which every card shows with the same digits
+    const share = rowOf(v, j).map((x) => x * shares[j]);
 
     const pick = (name, list, value, set) => {
       const onchange = (event) => set(Number(event.target.value));
@@ -92,14 +93,14 @@ const headView = {
             sum: number(dot(rowOf(q, i), rowOf(k, j)), "product"),
           }),
           line("score " + kindOfScore, {
-            scale: number(scale, "scale"),
+            scale: make("span", "", kindOfScore === "scaled" ? `1/√${model.width} = ` : "", number(scale, "scale")),
             bias: bias && number(rowOf(bias, i)[j], "bias"),
             score: number(scores[j], "score"),
           }),
           line("softmax line", {
             e: number(exps[j]),
             total: number(total),
-            weight: number(exps[j] / total, "softmax"),
+            weight: number(shares[j], "softmax"),
           }),
         ];
     const first = make(
@@ -119,8 +120,8 @@ const headView = {
         "tr",
         { class: `pick${key === j ? " on" : ""}${hidden(key) ? " out" : ""}`, onclick: () => show({ key }) },
         make("td", "", `${key} `, pieceBox(piece)),
-        ...numbers(exact(scores[key]), hidden(key) ? "−∞" : "0", exact(row[key])),
-        make("td", "", make("div", "bars", bar(row[key]))),
+        ...numbers(exact(scores[key]), hidden(key) ? "−∞" : "0", exact(shares[key])),
+        make("td", "", make("div", "bars", bar(shares[key]))),
       ),
     );
     const names = ["key", "score", "mask", "softmax"].map((name) => say("column " + name));
@@ -130,7 +131,7 @@ const headView = {
       "card",
       make("h2", "", say("step softmax")),
       make("p", "quiet", say("softmax words")),
-      make("div", "scroll", table),
+      make("div", "scroll tall", table),
     );
 
     const third = make(
@@ -138,20 +139,21 @@ const headView = {
       "card",
       make("h2", "", say("step values")),
       cells(rowOf(v, j), `v${sub(j)}`, shown(keys.pieces[j])),
-      cells(share, `${say("weight word")} · v${sub(j)}`, exact(row[j])),
+      cells(share, `${say("weight word")} · v${sub(j)}`, exact(shares[j])),
       cells(rowOf(output, i), say("output word"), say("output is")),
     );
     box.replaceChildren(
       controls,
       make("div", "card", formula, make("p", "quiet", say("own numbers"))),
-      make("div", "row", make("div", "wide", first, third), make("div", "wide", second)),
+      make("div", "row", make("div", "wide", first), make("div", "wide", second)),
+      third,
     );
     const [whole, weightWord] = [rowOf(output, i), say("weight word")];
     followCells(
       box,
       (d) =>
         `[${d}]   q·k: ${exact(rowOf(q, i)[d])} · ${exact(rowOf(k, j)[d])} = ${exact(products[d])}    ` +
-        `${weightWord}·v: ${exact(row[j])} · ${exact(rowOf(v, j)[d])} = ${exact(share[d])}    Σ: ${exact(whole[d])}`,
+        `${weightWord}·v: ${exact(shares[j])} · ${exact(rowOf(v, j)[d])} = ${exact(share[d])}    Σ: ${exact(whole[d])}`,
     );
     markTokens([row, one.keys]);
   },

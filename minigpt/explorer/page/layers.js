@@ -30,7 +30,10 @@ const layersView = {
     return make(
       "div",
       "card",
-      make("h2", "", ...mixed("lens here", { token: pieceBox(tokens.pieces[prediction.position]) })),
+      make("h2", "", ...mixed("lens here " + model.predicts, {
+          token: pieceBox(tokens.pieces[prediction.position]),
+          n: String(prediction.position),
+        })),
       make("div", "scroll", make("table", { class: "lens", id: "lens-here" }, ...rows)),
     );
   },

@@ -13,6 +13,7 @@ async function show(changes) {
   for (const button of byId("views").children)
     button.setAttribute("aria-selected", String(button.dataset.view === state.view));
   tip({ clientX: 0, clientY: 0 }, null);
+  drawNotes();
   const focused = document.activeElement?.id; // drawn again, an element with this name gets the focus back
   try {
     await VIEWS[state.view].draw(byId("view"), () => mine === drawing);
@@ -26,10 +27,10 @@ async function show(changes) {
   if (mine === drawing) document.body.dataset.drawn = String(mine);
 }
 
-// A text that Python has read. query is the token that looks at first.
+// A text that Python has read. query is the token that looks at first. Heads that are off stay off.
 async function newReading(reading, query) {
   heads.clear();
-  Object.assign(state, { reading, effects: null, off: [], without: null });
+  Object.assign(state, { reading, effects: null, without: null });
   if (!state.kind) {
     state.kind = reading.attention.at(-1).kind;
     for (const { kind } of reading.attention) state.chosen[kind] = { layer: layersOf(kind), head: null };
@@ -42,26 +43,41 @@ async function newReading(reading, query) {
   if (!state.running) findEffects(reading);
 }
 
-// What each head alone changes comes after the rest: it is many forward passes. Of a large model it does not come.
+// What each head alone changes comes after the rest: it is many forward passes. Of a large model it does not come. The
+// heads that are off are compared again.
 async function findEffects(reading) {
   try {
     const found = live
       ? (await ask("effects", { ...ids(), position: reading.prediction.position })).effects
       : page.inside.effects;
-    if (state.reading !== reading || !found) return;
+    if (state.reading !== reading) return;
     state.effects = found;
+    const off = state.off;
+    const without = await predictionWithout(off);
+    if (state.reading !== reading) return;
+    if (state.off === off) state.without = without; // else a head was switched meanwhile
     if (state.view === "attention") await show();
   } catch {
     /* the page is as useful without them */
   }
 }
 
+// The text box holds what was read, unless the reader is typing something else.
+function followText(reading) {
+  const box = byId("text");
+  if (box.value !== state.typed || reading.source) return; // of a T5 it holds the source, which stays
+  box.value = state.typed = reading.text;
+}
+
 const readText = () =>
   attempt(async (isNewest) => {
     state.running = false;
-    const reading = await ask("read", { text: byId("text").value });
+    const text = byId("text").value;
+    const reading = await ask("read", { text });
     if (!isNewest()) return;
     state.ended = null;
+    state.typed = text;
+    state.given = reading.source ? 1 : reading.tokens.ids.length;
     await newReading(reading, reading.prediction.position);
   });
 
@@ -144,9 +160,9 @@ const KEYS = {
   "?": () => byId("keyboard").showModal(),
 };
 const KEYS_OF_WRITING = {
-  n: () => state.reading.tokens.ids.length < model.most_tokens && writeNext(),
-  b: () => state.reading.tokens.ids.length > 1 && back(),
-  r: () => run(),
+  n: () => canWrite() && writeNext(),
+  b: () => canGoBack() && back(),
+  r: () => (state.running || canWrite()) && run(),
 };
 
 // What a key does here and now; undefined where it does nothing.
@@ -189,7 +205,7 @@ document.documentElement.dataset.theme =
   remembered("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 document.documentElement.dataset.live = String(live);
 for (const element of document.querySelectorAll(".only-live")) element.hidden = !live;
-byId("text").value = page.text;
+byId("text").value = state.typed = page.text;
 speak();
 if (live) readText();
 else newReading(page.inside.reading, page.inside.reading.prediction.position);

@@ -19,10 +19,13 @@ const nextView = {
           n: String(prediction.position),
           token: pieceBox(state.reading.tokens.pieces[prediction.position]),
         })
-      : mixed("after token", { token: pieceBox(state.reading.tokens.pieces[prediction.position]) });
+      : mixed("after token", {
+          n: String(prediction.position),
+          token: pieceBox(state.reading.tokens.pieces[prediction.position]),
+        });
     const left = make("div", "card wide", make("h2", "", ...where), this.bars);
     const right = make("div", "card wide", ...(isGap ? this.gapControls() : [...this.sliders(), ...this.writing()]));
-    box.replaceChildren(make("div", "row", left, right), state.reading.cache ? cacheCard() : "");
+    box.replaceChildren(make("div", "row", left, right), ...state.reading.caches.map(cacheCard));
     this.update();
     markTokens();
   },
@@ -53,7 +56,8 @@ const nextView = {
       make(
         "p",
         { class: "quiet", id: "allowed" },
-        say(isGap ? "entropy" : "allowed", { n: allowed, V: model.vocab_size, bits: entropy.toFixed(2) }),
+        isGap ? "" : say("allowed", { n: allowed, V: model.vocab_size }) + " ",
+        say("entropy", { bits: entropy.toFixed(2), n: Math.round(2 ** entropy) }),
       ),
     );
   },
@@ -62,7 +66,7 @@ const nextView = {
     const rows = model.processors.flatMap((name) => {
       const { least, most, step, rest } = SLIDERS[name];
       const value = state.settings[name] ?? rest;
-      const written = (x) => (x === rest ? say("off") : name === "top_k" ? String(x) : x.toFixed(2));
+      const written = (x) => (x === rest ? say(name === "temperature" ? "no change" : "off") : name === "top_k" ? String(x) : x.toFixed(2));
       const output = make("output", "number", written(value));
       const input = make("input", {
         type: "range",
@@ -75,6 +79,7 @@ const nextView = {
           const x = Number(event.target.value);
           state.settings[name] = x === rest ? null : x;
           output.textContent = written(x);
+          this.choose(true); // who moves a slider wants to draw by it
           this.update();
         },
       });
@@ -88,10 +93,7 @@ const nextView = {
     if (!live) return [make("p", "quiet", say("file only"))];
     const full = tokens.ids.length >= model.most_tokens;
     const way = (sample) =>
-      button(say(sample ? "draw" : "likeliest"), () => show({ sample }), {
-        id: sample ? "draw" : "likeliest",
-        "aria-pressed": String(state.sample === sample),
-      });
+      button(say(sample ? "draw" : "likeliest"), () => this.choose(sample), { id: sample ? "draw" : "likeliest" });
     const seed = make("input", {
       type: "number",
       id: "seed",
@@ -103,18 +105,29 @@ const nextView = {
       },
     });
     const ended = state.ended ?? (full ? say("full", { n: model.most_tokens }) : null);
+    this.ways = [way(false), way(true)];
+    this.seed = make("label", "", say("seed"), " ", seed);
+    this.choose(state.sample);
     return [
       make(
         "div",
         "buttons",
-        button(say("next"), writeNext, { class: "main", id: "next", disabled: full }),
-        button(say(state.running ? "stop" : "run"), run, { id: "run", disabled: full }),
-        button(say("back"), back, { id: "back", disabled: tokens.ids.length < 2 }),
+        button(say("next"), writeNext, { class: "main", id: "next", disabled: !canWrite() }),
+        button(say(state.running ? "stop" : "run"), run, { id: "run", disabled: !canWrite() && !state.running }),
+        button(say("back"), back, { id: "back", disabled: !canGoBack() }),
       ),
-      make("div", "buttons", way(false), way(true), ...(state.sample ? [say("seed"), seed] : [])),
+      make("div", "buttons", ...this.ways, this.seed),
       ended && make("p", { id: "ended" }, ended),
       make("div", { class: "written", id: "written" }, tokens.pieces.join("")),
     ];
+  },
+
+  // The likeliest token, or one that is drawn: in place, since a slider that is drawn again lets go of the pointer.
+  choose(sample) {
+    if (!live) return;
+    state.sample = sample;
+    this.ways.forEach((way, n) => way.setAttribute("aria-pressed", String(sample === (n === 1))));
+    this.seed.hidden = !sample;
   },
 
   gapControls() {
@@ -139,19 +152,23 @@ const nextView = {
 
 // --- writing ---------------------------------------------------------------------------------------------------------
 
+const canWrite = () => !state.ended && state.reading.tokens.ids.length < model.most_tokens;
+const canGoBack = () => state.reading.tokens.ids.length > state.given;
+
 const writeNext = () =>
   attempt(async (isNewest) => {
     const settings = state.sample ? state.settings : {};
     const reading = await ask("next", { ...ids(), sample: state.sample, seed: state.seed, settings });
     if (!isNewest()) return;
-    state.ended = reading.ends ? say("ended") : null;
+    state.ended = reading.ends ? say("ended", { token: shown(reading.tokens.pieces.at(-1)) }) : null;
+    followText(reading);
     await newReading(reading, reading.tokens.ids.length - 1);
   });
 
 async function run() {
   state.running = !state.running;
   if (!state.running) return show();
-  while (state.running && state.reading.tokens.ids.length < model.most_tokens && !state.ended) await writeNext();
+  while (state.running && canWrite()) await writeNext();
   state.running = false;
   await show();
   findEffects(state.reading);
@@ -167,13 +184,16 @@ const readIds = (tokens, position) =>
     const reading = await ask("read", fields);
     if (!isNewest()) return;
     state.ended = null;
+    followText(reading);
     await newReading(reading, position ?? tokens.length - 1);
   });
 
 // --- the KV cache ----------------------------------------------------------------------------------------------------
 
-function cacheCard() {
-  const { cache, tokens } = state.reading;
+// The keys and values that are kept: of the text itself (row "tokens"), or of a T5's source, which stays as it is.
+function cacheCard(cache) {
+  const tokens = rowOfTokens(cache.row);
+  const isSource = cache.row === "source";
   const n = tokens.ids.length,
     n_layers = unpack(cache.keys).shape[0];
   const draw = (packed, name) => {
@@ -186,7 +206,8 @@ function cacheCard() {
     );
     picture.draw.strokeStyle = colour("orange");
     picture.draw.lineWidth = 1.5;
-    picture.draw.strokeRect(picture.left + (n - 1) * picture.wide, 1, picture.wide, n_layers * picture.cell);
+    if (!isSource)
+      picture.draw.strokeRect(picture.left + (n - 1) * picture.wide, 1, picture.wide, n_layers * picture.cell);
     tipOn(picture.element, (event) => {
       const [layer, i] = picture.at(event) ?? [];
       if (i === undefined) return null;
@@ -194,17 +215,16 @@ function cacheCard() {
     });
     return make("div", "scroll", picture.element);
   };
-  const layers = model.layers.self ?? model.layers.decoder;
   return make(
     "div",
-    { class: "card", id: "cache" },
-    make("h2", "", "KV cache"),
+    { class: "card", id: isSource ? "cache-source" : "cache" },
+    make("h2", "", "KV cache", model.has_source ? ": " + say(isSource ? "cache cross" : "cache own") : ""),
     make(
       "p",
       "",
       say("cache words", {
         n,
-        layers,
+        layers: n_layers,
         heads: model.key_heads,
         D: model.width,
         b: cache.number_bytes,
@@ -214,6 +234,6 @@ function cacheCard() {
     ),
     draw(cache.keys, "K"),
     draw(cache.values, "V"),
-    make("p", "quiet", say("cache step", { n })),
+    make("p", "quiet", say(isSource ? "cache stays" : "cache step", { n })),
   );
 }

@@ -89,6 +89,7 @@ const percent = (p) =>
         : p > 0
           ? "<0.01%"
           : "0";
+const points = (p) => (100 * p).toFixed(1); // of 100 points of probability
 function bytes(n) {
   return n < 1000 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(1)} MB`;
 }

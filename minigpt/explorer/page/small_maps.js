@@ -102,7 +102,7 @@ function smallMaps(kind) {
     const where = at(event);
     marks(where);
     const moved = where && effects.get(`${kind} ${where.layer} ${where.head}`);
-    return where && headName(where, kind) + (moved == null ? "" : "\n" + say("moves", { p: percent(moved) }));
+    return where && headName(where, kind) + (moved == null ? "" : "\n" + say("moves", { p: points(moved) }));
   });
   above.addEventListener("pointerleave", () => marks(null));
   above.addEventListener("click", (event) => {

@@ -19,6 +19,8 @@ const state = {
   seed: 0,
   running: false,
   ended: null, // why a text cannot go on
+  typed: "", // what the text box held when it was read, or was given after a step of writing
+  given: 0, // tokens that were there before the model wrote: "back" takes none of them
 };
 
 // --- words -----------------------------------------------------------------------------------------------------------

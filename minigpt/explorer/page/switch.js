@@ -36,12 +36,7 @@ function toggleHead(kind, layer, head) {
 
 async function switchOff(heads) {
   await attempt(async (isNewest) => {
-    let found = null;
-    if (heads.length === 1 && state.effects) {
-      found = state.effects.find((effect) => effect.heads[0].join(" ") === heads[0].join(" "));
-    } else if (heads.length) {
-      found = await ask("without", { ...ids(), heads, position: state.reading.prediction.position });
-    }
+    const found = await predictionWithout(heads);
     if (!isNewest()) return;
     state.off = heads;
     state.without = found;
@@ -49,8 +44,17 @@ async function switchOff(heads) {
   });
 }
 
+// What is different without these heads: Python says it of any number of them, `effects` of each alone.
+async function predictionWithout(heads) {
+  if (!heads.length) return null;
+  if (heads.length === 1 && state.effects)
+    return state.effects.find((effect) => effect.heads[0].join(" ") === heads[0].join(" "));
+  return ask("without", { ...ids(), heads, position: state.reading.prediction.position });
+}
+
 function compared() {
-  if (!state.off.length || !state.without) return make("p", "quiet", say("nothing off"));
+  if (!state.off.length) return make("p", "quiet", say("nothing off"));
+  if (!state.without) return null; // of a new text it is still being computed
   const { pieces, before, after, moved } = state.without;
   const most = Math.max(...before, ...after);
   const change = (i) => (after[i] >= before[i] ? "+" : "−") + percent(Math.abs(after[i] - before[i]));
@@ -68,7 +72,7 @@ function compared() {
   return make(
     "div",
     "",
-    make("p", { id: "moved" }, say("moved", { p: percent(moved) })),
+    make("p", { id: "moved" }, say("moved", { p: points(moved) })),
     make("table", { id: "compared" }, headings(say("token"), say("with"), say("without"), "", say("change")), ...rows),
   );
 }

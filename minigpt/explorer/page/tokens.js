@@ -21,6 +21,7 @@ function tokenButton(row, name, i, losses) {
       "--surprise": surpriseColour(loss),
       "data-row": name,
       "data-place": i,
+      title: say("position", { n: i }),
       onclick: () => selectToken(name, i),
       onpointerenter: () => hoverToken(name, i),
       onpointerleave: () => hoverToken(name, null),
@@ -45,7 +46,7 @@ function drawTokens() {
           " · ",
           make("span", { id: "perplexity" }, say("perplexity is", { perplexity: exact(perplexity) })),
           " · ",
-          say("certain"),
+          say("colour"),
           legend,
           say("surprised"),
         ];
@@ -60,6 +61,12 @@ function drawTokens() {
       say(scored.length ? "below: id, loss" : "below: id"),
       ") · ",
       ...facts,
+    ),
+    make(
+      "p",
+      { class: "quiet", id: "signs" },
+      say("signs"),
+      make("span", "of-attention", " · ", say("blue line")),
     ),
   );
   markTokens();

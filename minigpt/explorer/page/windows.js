@@ -1,11 +1,15 @@
 // Perplexity of a longer text: which tokens of a window are context only, and which are scored.
 
+const LEAST_TO_MEASURE = 16; // tokens: fewer have no windows worth a look
+
 const windowsView = {
   name: "perplexity",
   found: page.inside?.perplexity ?? null, // what Python has measured
   stride: 0, // the one that is shown, of those that were measured
   window: 0, // the one that is shown, of this stride
-  text: page.long_text,
+  text: null, // what the reader has typed here; null = the text at the top, or where that is too short an example
+  size: "", // the two fields, as the reader left them
+  step: "",
 
   async draw(box) {
     const why =
@@ -15,7 +19,7 @@ const windowsView = {
           ? null
           : "too short";
     if (why) box.replaceChildren(make("p", "card", say(why)));
-    else box.replaceChildren(...(live ? [this.form()] : []), ...(this.found ? [this.averages(), this.windows()] : []));
+    else box.replaceChildren(...(live ? [this.form()] : []), ...(this.found ? [this.measured(), this.averages(), this.windows()] : []));
     markTokens();
   },
 
@@ -26,13 +30,24 @@ const windowsView = {
 
   form() {
     const text = make("textarea", { rows: "4", id: "long-text", spellcheck: "false", "aria-label": say("type here") });
-    text.value = this.text;
-    const field = (name, value) =>
-      make("input", { type: "number", id: name, min: "1", value: String(value ?? ""), "aria-label": say(name) });
-    const [size, stride] = [field("window", this.found?.window), field("stride")];
+    const isLong = state.reading.tokens.ids.length >= LEAST_TO_MEASURE;
+    const example = isLong ? state.reading.text : page.long_text;
+    text.value = this.text ?? example;
+    text.addEventListener("input", () => (this.text = text.value));
+    const field = (name, value, keep) =>
+      make("input", {
+        type: "number",
+        id: name,
+        min: "1",
+        value,
+        "aria-label": say(name),
+        oninput: (event) => keep(event.target.value),
+      });
+    const size = field("window", this.size, (value) => (this.size = value));
+    const stride = field("stride", this.step, (value) => (this.step = value));
+    const which = this.text !== null && this.text !== example ? "own" : isLong ? "typed" : "example";
     const measure = () =>
       attempt(async (isNewest) => {
-        this.text = text.value;
         const fields = {
           text: text.value,
           ...(size.value && { window: Number(size.value) }),
@@ -50,6 +65,7 @@ const windowsView = {
           measure();
         },
       },
+      make("p", { class: "quiet", id: "which-text" }, say("text " + which, { n: LEAST_TO_MEASURE })),
       text,
       make(
         "div",
@@ -62,6 +78,14 @@ const windowsView = {
         make("span", "quiet", say("stride empty")),
       ),
     );
+  },
+
+  // The text that the numbers below belong to: another one may stand above by now.
+  measured() {
+    const { pieces } = this.found;
+    const start = pieces.slice(0, 12).join("");
+    const text = shown(start.replace(/\s+/g, " ").trim()).replaceAll("␣", " ") + (pieces.length > 12 ? " …" : "");
+    return make("p", { id: "measured" }, ...mixed("measured", { text: make("q", "", text), n: String(pieces.length) }));
   },
 
   // One line for each stride.
