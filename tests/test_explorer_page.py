@@ -209,6 +209,62 @@ def test_a_head_is_switched_off_and_on(page, tiny):
     assert page.page.evaluate("state.off") == [["self", 3, 2]]
 
 
+def test_what_could_be_taken_for_something_else_is_said(page, tiny):
+    """The frame is not where the prediction is made; heads are off in one view, and stay off; a space at the end."""
+    page.wait("state.effects !== null")
+    page.quiet()
+    note = "#notes [data-note='{}']".format
+    assert page.page.locator("#notes p").count() == 0
+    page.page.click("#row-tokens .token:nth-child(5)")
+    page.quiet()
+    said = "The frame is on ␣elements at 4. The prediction is made after the last token, ␣of at 18."
+    assert page.text(note("frame next")) == said
+    assert page.text("#summary").startswith("The prediction is made after the last token, ␣of (position 18).")
+    for view, is_said in (("next", True), ("layers", True), ("head", False)):
+        page.view(view)
+        assert page.page.locator(note("frame next")).count() == is_said
+    page.view("attention")
+    assert page.page.locator(note("heads")).count() == 0
+    page.click("#as-lines")
+    assert "left: the token that looks; right" in page.text(".wide .buttons")
+    page.click("#summary button")
+    page.click("#switch")
+    page.view("next")
+    assert page.text(note("heads")).startswith("Heads are switched off in the view Attention only.")
+    page.click("#next")
+    page.wait("state.effects !== null && state.without !== null")
+    page.view("attention")
+    expected = answer(tiny, "without", {"tokens": page.tokens(), "heads": [["self", 3, 2]]})
+    assert page.page.evaluate("state.without.moved") == pytest.approx(expected["moved"], abs=1e-5)
+    assert page.text("#moved").startswith(f"{100 * expected['moved']:.1f} of 100 points")
+    page.page.fill("#text", "Return the ")
+    page.click("#read")
+    assert "ends in a space" in page.text(note("space"))
+    page.page.fill("#text", "Return the\n    ")  # the indentation of a line is no such space
+    page.click("#read")
+    assert page.page.locator(note("space")).count() == 0
+
+
+def test_the_text_box_follows_and_back_leaves_what_was_typed(page):
+    page.view("next")
+    assert page.page.is_disabled("#back") and page.page.get_attribute("#likeliest", "aria-pressed") == "true"
+    typed = page.tokens()
+    page.click("#next")
+    assert page.page.input_value("#text") == TEXT + " elements"
+    page.click("#back")
+    assert page.page.input_value("#text") == TEXT and page.page.is_disabled("#back")
+    page.page.keyboard.press("b")
+    page.quiet()
+    assert page.tokens() == typed
+    page.page.fill("#text", "what the reader types")
+    page.click("#next")
+    assert page.page.input_value("#text") == "what the reader types"
+    page.slide("temperature", 1.2)
+    assert page.page.get_attribute("#draw", "aria-pressed") == "true" and page.page.is_visible("#seed")
+    page.slide("temperature", 1)
+    assert page.text("#view output >> nth=0") == "1 (no change)"
+
+
 def test_inside_one_head_the_numbers_lead_to_the_weight(page, tiny):
     page.view("head")
     for name, value in [("layer", "2"), ("head", "3"), ("query", "10"), ("key", "4")]:
@@ -224,8 +280,13 @@ def test_inside_one_head_the_numbers_lead_to_the_weight(page, tiny):
     assert number("product") == pytest.approx(float(q @ k), abs=1e-5)
     assert number("score") == pytest.approx(float(q @ k) / 32**0.5, abs=1e-6)
     assert number("softmax") == pytest.approx(weight, abs=1e-6)
+    assert page.page.eval_on_selector_all("#view h2", "all => all.map(one => one.textContent[0])") == ["1", "2", "3"]
+    boxes = [page.page.locator(f"#view h2 >> nth={n}").bounding_box() for n in range(3)]
+    assert boxes[0]["x"] < boxes[1]["x"] and boxes[0]["y"] == boxes[1]["y"] < boxes[2]["y"]
+    assert page.text("h3:has-text('weight') span").strip() == page.text("#softmax")  # the same digits in all cards
     row = page.page.eval_on_selector_all("#scores tr.on td", "cells => cells.map(cell => cell.textContent)")
     assert float(row[3]) == pytest.approx(weight, abs=1e-6) and row[2] == "0"
+    assert row[3] == page.text("#softmax")
     vectors = page.page.eval_on_selector_all(
         "[data-vector]", "all => all.map(one => [...one.children].map(cell => Number(cell.dataset.exact)))"
     )
@@ -321,9 +382,18 @@ def test_chinese_at_one_click_and_remembered(page):
 
 def test_perplexity_of_a_longer_text(page, tiny):
     page.view("perplexity")
+    assert page.page.input_value("#long-text") == TEXT and "from the top of the page" in page.text("#which-text")
+    page.page.fill("#text", "Return the number")
+    page.click("#read")
+    assert "an example" in page.text("#which-text") and "zeros" in page.page.input_value("#long-text")
     page.page.fill("#long-text", TEXT * 3)
     page.page.fill("#window", "20")
     page.click("#measure")
+    assert page.page.input_value("#window") == "20" and page.page.input_value("#stride") == ""
+    n = len(tiny.tokenizer.encode(TEXT * 3))
+    assert (
+        page.text("#measured") == f"Measured: Return the number of elements in the array. If the array … ({n} tokens)"
+    )
     expected = answer(tiny, "perplexity", {"text": TEXT * 3, "window": 20})
     rows = page.page.eval_on_selector_all(
         "#averages tr.pick", "rows => rows.map(row => [...row.children].map(cell => Number(cell.textContent)))"
@@ -386,7 +456,12 @@ def test_the_other_families(context, source, text):
             page.view("next")
             page.page.click("#row-tokens .token:nth-child(7)")
             page.quiet()
+            assert page.text("#notes") == "The frame is on ␣return at 6. The prediction is made at [MASK] at 4."
+            page.click("#look")
+            assert page.text("#notes").startswith("The model can see ␣return at 6, the token that it predicts.")
             page.click("#hide")
+            assert page.text("#notes") == ""
+            assert page.page.input_value("#text") == "Open the [MASK] and [MASK] a file object."
             assert page.tokens()[6] == subject.tokenizer.mask_id and "position 6" in page.text("#view h2")
         else:
             kinds = page.page.eval_on_selector_all("#view .wide .layers", "maps => maps.map(map => map.dataset.kind)")
@@ -395,7 +470,21 @@ def test_the_other_families(context, source, text):
             assert_heads_of_a_t5(page)
             page.view("next")
             page.click("#next")
-            assert "has ended its text" in page.text("#ended")
+            assert "has ended its text with </s>" in page.text("#ended")
+            assert page.page.is_disabled("#next") and page.page.is_disabled("#run")
+            n = len(page.tokens())
+            for key in "nr":
+                page.page.keyboard.press(key)
+                page.quiet()
+            assert len(page.tokens()) == n and not page.page.evaluate("state.running")
+            n_source = page.page.evaluate("state.reading.source.ids.length")
+            assert page.text("#cache-source").split("\n")[2].startswith(f"{n_source} tokens × 3 layers")
+            assert page.text("#cache h2") == "KV cache: the decoder's own" and page.text("#notes") == ""
+            page.page.fill("#text", "Return the list")
+            page.click("#read")
+            assert "This text has no gap" in page.text("#notes") and page.page.is_enabled("#next")
+            page.view("attention")
+            assert "In the cross attention (it looks at the source" in page.text("#summary")
         page.page.close()
         server.shutdown()
         assert page.faults == []

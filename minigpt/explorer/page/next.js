@@ -57,7 +57,7 @@ const nextView = {
         "p",
         { class: "quiet", id: "allowed" },
         isGap ? "" : say("allowed", { n: allowed, V: model.vocab_size }) + " ",
-        say("entropy", { bits: entropy.toFixed(2), n: Math.round(2 ** entropy) }),
+        say("entropy", { bits: entropy.toFixed(2), n: (2 ** entropy).toFixed(entropy < 4 ? 1 : 0) }),
       ),
     );
   },
