@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from minigpt import GPT2, GPT2Config, generate, load_model, load_tokenizer
 from minigpt.explorer import Subject
-from minigpt.explorer.heads import all_heads, attention_layers, attention_traces
+from minigpt.explorer.heads import all_heads, attention_layers, attention_traces, logits_without
 from minigpt.explorer.html import live_page
 from minigpt.explorer.numbers import packed, shades
 from minigpt.explorer.questions import QUESTIONS, answer
-from minigpt.explorer.texts import MOST_TOKENS, texts_of
+from minigpt.explorer.texts import MOST_TOKENS, Texts, texts_of
 from minigpt.generation.processors import sampling_probabilities
 from minigpt.loss import cross_entropy
 from minigpt.perplexity import score
@@ -164,6 +164,20 @@ def test_the_effects_are_those_of_each_head_alone(subject):
         assert effect["moved"] == pytest.approx(alone["moved"], abs=1e-5)
         after = dict(zip(alone["ids"], alone["after"], strict=True))
         assert dict(zip(effect["ids"], effect["after"], strict=True)) == pytest.approx(after, abs=5e-6)
+
+
+def test_the_token_that_changes_most_is_always_compared(subjects, monkeypatch):
+    """Also where it is not among the likeliest: here only the likeliest one is compared besides."""
+    monkeypatch.setattr("minigpt.explorer.effects.N_COMPARED", 1)
+    subject = subjects["tiny"]
+    tokens = subject.tokenizer.encode(TEXT)
+    heads, n_others = all_heads(subject.model), 0
+    p = logits_without(subject, Texts(tokens), [[], *([head] for head in heads)], -1).softmax(dim=-1)
+    for row, effect in enumerate(answer(subject, "effects", {"tokens": tokens})["effects"], start=1):
+        changed = int((p[row] - p[0]).abs().argmax())
+        assert changed in effect["ids"]
+        n_others += changed not in (int(p[0].argmax()), int(p[row].argmax()))
+    assert n_others > 0
 
 
 def test_what_the_heads_write_adds_up_to_the_attention(subjects):

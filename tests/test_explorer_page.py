@@ -383,6 +383,8 @@ def test_chinese_at_one_click_and_remembered(page):
 def test_perplexity_of_a_longer_text(page, tiny):
     page.view("perplexity")
     assert page.page.input_value("#long-text") == TEXT and "from the top of the page" in page.text("#which-text")
+    page.click("#measure")
+    assert [page.page.input_value(f"#{name}") for name in ("window", "stride")] == ["", ""]
     page.page.fill("#text", "Return the number")
     page.click("#read")
     assert "an example" in page.text("#which-text") and "zeros" in page.page.input_value("#long-text")

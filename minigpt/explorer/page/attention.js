@@ -9,11 +9,12 @@ function summary() {
   const weights = rowOf(part(one.means, layersOf(look)), at);
   const best = [...weights.keys()].sort((a, b) => weights[b] - weights[a]).slice(0, 2);
   const keys = rowOfTokens(one.keys).pieces;
+  const gap = language === "zh" ? "" : " "; // between sentences
   const said = [
     ...mixed("where " + model.predicts, { token: pieceBox(tokens.pieces[at]), n: String(at) }),
-    " ",
+    gap,
     say("mean " + look),
-    " ",
+    gap,
     ...mixed(best.length > 1 ? "looks at two" : "looks at one", {
       first: pieceBox(keys[best[0]]),
       p: percent(weights[best[0]]),
@@ -23,7 +24,7 @@ function summary() {
   ];
   const p = softmax(unpack(prediction.logits).at);
   said.push(
-    " ",
+    gap,
     ...mixed(model.predicts === "gap" ? "would fill" : "would say", {
       token: pieceBox(prediction.likely.pieces[0]),
       p: percent(p[prediction.likely.ids[0]]),
@@ -36,7 +37,7 @@ function summary() {
     const changed = most.pieces.reduce((best, _, i) => (change(i) > change(best) ? i : best), 0);
     const jump = button(headName({ layer, head }, kind), () => choose(kind, layer, head));
     said.push(
-      " ",
+      gap,
       ...mixed("most effect", {
         head: jump,
         token: pieceBox(most.pieces[changed]),
