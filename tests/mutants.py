@@ -2973,8 +2973,8 @@ MUTANTS = [
     Mutant(
         "moved probability is counted twice",
         "explorer.effects",
-        ".abs().sum() / 2)",
-        ".abs().sum())",
+        "change.sum() / 2)",
+        "change.sum())",
         "what one token loses, another one gains",
     ),
     Mutant(
@@ -2990,6 +2990,13 @@ MUTANTS = [
         'causal=kind == "decoder")[0]',
         "causal=True)[0]",
         "the bias that is shown is not the one that was added",
+    ),
+    Mutant(
+        "a T5 keeps its source and shows its answer",
+        "explorer.reading",
+        '_kept("source", seen.cross_attention)',
+        '_kept("source", seen.attention)',
+        "the cache of the cross attention has the length of the source",
     ),
     Mutant(
         "the loss of the token that was read",

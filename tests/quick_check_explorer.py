@@ -84,6 +84,8 @@ def _():
         about = subject(kind)
         rows = {"tokens": ROW} | ({"source": [0, *ROW]} if kind == "t5" else {})
         reading, scales = ask(about, "read", **rows), describe(about)["scale"]
+        lengths = [unpacked(kept["keys"]).shape[1] for kept in reading["caches"]]
+        assert lengths == ([7] if kind == "llama" else [7, 8])
         for one in reading["attention"]:
             for head in range(4 if kind == "llama" else 2):
                 found = ask(about, "head", **rows, kind=one["kind"], layer=1, head_number=head)
