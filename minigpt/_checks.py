@@ -121,6 +121,19 @@ def check_ids(what: str, ids, limit: int, limit_name: str) -> None:
         )
 
 
+def head_sizes(d_model, n_head, n_kv_head=None, d_head=None) -> tuple[int, int, int, int]:
+    """(d_model, n_head, n_kv_head, d_head) of an attention layer; n_kv_head None = n_head, d_head None = d_model /
+    n_head. Raises ValueError for a size below 1, or one that does not divide."""
+    d_model, n_head = integer("d_model", d_model, 1), integer("n_head", n_head, 1)
+    n_kv_head = n_head if n_kv_head is None else integer("n_kv_head", n_kv_head, 1)
+    if d_head is None and d_model % n_head:
+        raise ValueError(f"d_model must be divisible by n_head, got d_model={d_model}, n_head={n_head}: or give d_head")
+    d_head = d_model // n_head if d_head is None else integer("d_head", d_head, 1)
+    if n_head % n_kv_head:
+        raise ValueError(f"n_head must be divisible by n_kv_head, got n_head={n_head}, n_kv_head={n_kv_head}")
+    return d_model, n_head, n_kv_head, d_head
+
+
 def check_attention(q, k, v, mask, bias, scale, causal: bool) -> None:
     """Raise ValueError for arguments of an attention function that do not fit: a kernel would fail on them, or
     broadcast them and say nothing. v may be None. For shapes see `minigpt.attention`."""

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ._checks import check_attention, integer, number
+from ._checks import check_attention, head_sizes, integer, number
 from .tiled_attention import tiled_attention
 
 
@@ -222,13 +222,7 @@ class MultiHeadAttention(nn.Module):
         attend: Callable = explicit_attention,
     ):
         super().__init__()
-        d_model, n_head = integer("d_model", d_model, 1), integer("n_head", n_head, 1)
-        n_kv_head = n_head if n_kv_head is None else integer("n_kv_head", n_kv_head, 1)
-        if d_head is None and d_model % n_head:
-            raise ValueError(f"d_model must be divisible by n_head, got d_model={d_model}, n_head={n_head}")
-        d_head = d_model // n_head if d_head is None else integer("d_head", d_head, 1)
-        if n_head % n_kv_head:
-            raise ValueError(f"n_head must be divisible by n_kv_head, got n_head={n_head}, n_kv_head={n_kv_head}")
+        d_model, n_head, n_kv_head, d_head = head_sizes(d_model, n_head, n_kv_head, d_head)
         if not callable(attend):
             raise ValueError(f"attend must be a function such as explicit_attention, got {attend!r}")
         self.n_head, self.n_kv_head, self.d_head, self.scale, self.attend = n_head, n_kv_head, d_head, scale, attend

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from oracle import check, pair, relative
-from test_one_token import in_columns, in_two_parts
+from oracle import pair
+from test_one_token import check_step, in_columns, in_two_parts, rows_of_tokens
 from torch import nn
 
 from minigpt import fast, generate
@@ -22,22 +22,11 @@ SMALL = dict(family="llama", num_hidden_layers=2, num_attention_heads=4, num_key
 def test_it_is_the_models_step(seed, attention, dtype):
     """Random configurations: groups, biases, scaled rotations, tied heads or not; every second time with pads."""
     ours, _ = pair(seed, dtype, attention, "llama", max_position_embeddings=16)
-    batch_size, n = 1 + seed % 3, 14
-    tokens = torch.randint(ours.config.vocab_size, (batch_size, n), generator=torch.Generator().manual_seed(seed))
-    mask = torch.ones_like(tokens)
-    for row in range(batch_size):
-        mask[row, : 2 * row] = 0  # pads on the left
-    mask = mask if seed % 2 else None
+    tokens, mask = rows_of_tokens(ours, seed)
     expected = ours(tokens, mask)
     in_columns(ours)
-    for make in (lambda: llama_step(ours, 1000), lambda: in_two_parts(lambda: llama_step(ours, 1))):
-        step = make()
-        past = Past(ours.new_cache(batch_size, n), mask)
-        ours.read(tokens[:, :6], past)
-        for t in range(6, n):
-            logits = step(tokens[:, t : t + 1], past)
-            check("cached logits", relative(logits, expected[:, t]), dtype, attention, f", seed {seed}, token {t}")
-        assert past.length == n
+    check_step(llama_step(ours, 1000), ours, tokens, mask, expected, dtype, attention)
+    check_step(in_two_parts(lambda: llama_step(ours, 1)), ours, tokens, mask, expected, dtype, attention)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

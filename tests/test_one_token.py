@@ -37,18 +37,35 @@ def in_two_parts(make):
         return make()
 
 
+def rows_of_tokens(model, seed):
+    """Tokens of up to three rows, and for every second seed a mask with pads on the left, else None."""
+    batch_size, n = 1 + seed % 3, 14
+    tokens = torch.randint(model.config.vocab_size, (batch_size, n), generator=torch.Generator().manual_seed(seed))
+    mask = torch.ones_like(tokens)
+    for row in range(batch_size):
+        mask[row, : 2 * row] = 0
+    return tokens, mask if seed % 2 else None
+
+
+def check_step(step, model, tokens, mask, expected, dtype, attention):
+    """From the seventh token on, the step's logits are the expected ones; returns the last."""
+    batch_size, n = tokens.shape
+    past = Past(model.new_cache(batch_size, n), mask)
+    model.read(tokens[:, :6], past)
+    for t in range(6, n):
+        logits = step(tokens[:, t : t + 1], past)
+        check("cached logits", relative(logits, expected[:, t]), dtype, attention, f", token {t}")
+    assert past.length == n
+    return logits
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("attention", ["explicit", "sdpa"])
 @pytest.mark.parametrize("seed", range(12))
 @torch.no_grad()
 def test_it_is_the_models_step(seed, attention, dtype):
     ours, theirs = pair(seed, dtype, attention)
-    batch_size, n = 1 + seed % 3, 14
-    tokens = torch.randint(ours.config.vocab_size, (batch_size, n), generator=torch.Generator().manual_seed(seed))
-    mask = torch.ones_like(tokens)
-    for row in range(batch_size):
-        mask[row, : 2 * row] = 0  # pads on the left
-    mask = mask if seed % 2 else None
+    tokens, mask = rows_of_tokens(ours, seed)
     expected = ours(tokens, mask)
     in_columns(ours)
     steps = {
@@ -58,13 +75,7 @@ def test_it_is_the_models_step(seed, attention, dtype):
         "fixed": lambda: recorded_step(ours, 1),  # on the CPU it is not recorded; the shapes are the same
     }
     for make in steps.values():
-        step = make()
-        past = Past(ours.new_cache(batch_size, n), mask)
-        ours.read(tokens[:, :6], past)
-        for t in range(6, n):
-            logits = step(tokens[:, t : t + 1], past)
-            check("cached logits", relative(logits, expected[:, t]), dtype, attention, f", seed {seed}, token {t}")
-        assert past.length == n
+        logits = check_step(make(), ours, tokens, mask, expected, dtype, attention)
     if mask is None:
         check("logits", relative(logits, theirs(tokens).logits[:, -1]), dtype, attention)
 

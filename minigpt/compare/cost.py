@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .._checks import choice, flag, integer
+from .._checks import choice, flag, head_sizes, integer
 from .timing import matrix_rate, read_rate
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -86,13 +86,7 @@ def attention_costs(
 
     Raises ValueError for a number below 1 (past: 0), heads that do not divide, and a dtype that is not floating point.
     """
-    c, n_head = integer("d_model", d_model, 1), integer("n_head", n_head, 1)
-    n_kv_head = n_head if n_kv_head is None else integer("n_kv_head", n_kv_head, 1)
-    if d_head is None and c % n_head:
-        raise ValueError(f"d_model must be divisible by n_head, got d_model={c}, n_head={n_head}: or give d_head")
-    d_head = c // n_head if d_head is None else integer("d_head", d_head, 1)
-    if n_head % n_kv_head:
-        raise ValueError(f"n_head must be divisible by n_kv_head, got n_head={n_head}, n_kv_head={n_kv_head}")
+    c, n_head, n_kv_head, d_head = head_sizes(d_model, n_head, n_kv_head, d_head)
     rows, tokens, past = integer("rows", rows, 1), integer("tokens", tokens, 1), integer("past", past, 0)
     choice("dtype", dtype, DTYPES)
     flag("fused", fused)
