@@ -737,7 +737,7 @@ def _():
 
 @check(
     "changes on the way",
-    "fast.steps fast.unmodified fast.one_row_products",
+    "fast.steps fast.unmodified fast.products",
     "test_one_token.py::test_what_changes_while_a_text_is_written_counts",
 )
 def _():
@@ -831,9 +831,8 @@ def _():
     assert len(perplexity.sliding_windows(40, 16, 8)) == 4
 
 
-@check("fixed", "fast.one_token fast.cuda_graph fast.one_row_products", "test_one_token.py::test_it_is_the_models_step")
+@check("fixed", "fast.one_token fast.cuda_graph", "test_one_token.py::test_it_is_the_models_step")
 def _():
-    products = importlib.import_module("minigpt.fast.one_row_products")
     past_of = importlib.import_module("minigpt.language_model").Past
     cuda_graph = importlib.import_module("minigpt.fast.cuda_graph")
     model = ours(CASES[1], "explicit")[0]
@@ -846,13 +845,6 @@ def _():
         model.read(tokens[:, :3], past)
         past.truncate(9)
         close(step(tokens[:, -1:], past), expected)
-    weight = torch.arange(600_000.0).view(600, 1000).t()  # large enough for two threads, by columns
-    threads = torch.get_num_threads
-    torch.get_num_threads = lambda: 2
-    try:
-        close(products.product(weight)(torch.ones(1, 600)), weight.sum(dim=1)[None], bar=1e-5)
-    finally:
-        torch.get_num_threads = threads
 
 
 @check(

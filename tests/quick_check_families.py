@@ -730,9 +730,9 @@ def _():
 # --- Llama's fast step -----------------------------------------------------------------------------------------------
 
 
-@check("Llama's fast step", "fast.llama_step fast.steps", "test_llama_step.py::test_it_is_the_models_step")
+@check("Llama's fast step", "fast.one_token", "test_one_token_families.py::test_it_is_llamas_step")
 def _():
-    llama_step = importlib.import_module("minigpt.fast.llama_step").llama_step
+    one_token_step = importlib.import_module("minigpt.fast.one_token").one_token_step
     language_model, models = (
         importlib.import_module("minigpt.language_model"),
         importlib.import_module("minigpt.models"),
@@ -753,24 +753,67 @@ def _():
         for real, attend in ((None, attention.explicit_attention), (mask, own)):
             for block in model.blocks:
                 block.attention.attend = attend
-            expected, step = model(tokens, real), llama_step(model, 1)
+            expected, step = model(tokens, real), one_token_step(model, 1)
             past = language_model.Past(model.new_cache(2, 8), real)
             model.read(tokens[:, :4], past)
             for t in range(4, 8):
                 close(step(tokens[:, t : t + 1], past), expected[:, t])
 
 
-@check("packed products", "fast.one_row_products", "test_packed_products.py::test_the_copy_is_as_new_as_the_matrix")
+@check("T5's fast step", "fast.one_token", "test_one_token_families.py::test_it_is_t5s_step")
 def _():
-    products = importlib.import_module("minigpt.fast.one_row_products")
-    if not products.can_be_packed(torch.float32):
-        return
+    one_token_step = importlib.import_module("minigpt.fast.one_token").one_token_step
+    Past = importlib.import_module("minigpt.language_model").Past
+    models = importlib.import_module("minigpt.models")
+    size = dict(d_model=16, d_kv=4, d_ff=24, num_layers=1, num_heads=4, scale_decoder_outputs=True)
+    torch.manual_seed(0)
+    model = models.T5(models.T5Config(vocab_size=20, relative_attention_num_buckets=8, **size)).double().eval()
+    torch.nn.init.normal_(model.decoder.relative_bias.weight)
+    tokens, sources = torch.randint(20, (2, 8)), torch.randint(20, (2, 5))
+    real = torch.ones_like(sources)
+    real[0, 3:] = 0
+    with torch.no_grad():
+        source = model.read_source(sources, real)
+        expected, step = model.logits(model.hidden(tokens, source=source)), one_token_step(model, 1)
+        past = Past(model.new_cache(2, 8), None, source)
+        for t in range(8):
+            close(step(tokens[:, t : t + 1], past), expected[:, t])
+
+
+@check("packed products", "fast.products", "test_packed_products.py::test_the_copy_is_as_new_as_the_matrix")
+def _():
+    products = importlib.import_module("minigpt.fast.products")
     generator = torch.Generator().manual_seed(0)
     weight, x = torch.randn(400, 300, generator=generator), torch.randn(3, 300, generator=generator)
-    multiply = products.product(weight, weight[:, 0].clone(), 1000)
-    close(multiply(x), F.linear(x, weight, weight[:, 0]), bar=1e-3)
     bias = weight[:, 0].clone()
+    layer = torch.nn.Linear(300, 400)
+    with products.packed_products():
+        layer(x).sum().backward()
+    assert layer.weight.grad is not None
+    if not products.can_be_packed(torch.float32):
+        return
+    multiply = products.product(weight, bias, 1000)
+    close(multiply(x), F.linear(x, weight, bias), bar=1e-3)
     weight.mul_(2)
     close(multiply(x), F.linear(x, weight, bias), bar=1e-3)
     with torch.autocast("cpu", torch.bfloat16):
         assert multiply(x).dtype == torch.bfloat16
+
+
+@check("products of one row", "fast.products", "test_one_token.py::test_a_large_matrix_is_shared_by_the_threads")
+def _():
+    products = importlib.import_module("minigpt.fast.products")
+    weight, bias, x = torch.randn(400, 300).double(), torch.randn(400).double(), torch.randn(2, 300).double()
+    threads, torch.get_num_threads = torch.get_num_threads, lambda: 2
+    try:
+        for n in (1, 2):
+            close(products.product(weight, bias)(x[:n]), F.linear(x[:n], weight, bias))
+    finally:
+        torch.get_num_threads = threads
+    layers = [torch.nn.Linear(6, n).double() for n in (4, 2)]
+    multiply = products.joint_product(layers, 100)
+    with torch.no_grad():
+        for _ in range(2):
+            for found, layer in zip(multiply(x[:, :6]), layers, strict=True):
+                close(found, layer(x[:, :6]))
+            layers[1].weight.mul_(2)

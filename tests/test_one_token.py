@@ -8,11 +8,11 @@ import torch
 from oracle import check, pair, relative
 from torch import nn
 
-from minigpt import fast, generate, load_model, stream
-from minigpt.fast import loss_without_logits, one_row_products, steps
+from minigpt import fast, generate, stream
+from minigpt.fast import loss_without_logits, products, steps
 from minigpt.fast.cuda_graph import can_be_recorded, recorded_step
-from minigpt.fast.one_row_products import MOST_ROWS_TO_SPLIT, product
-from minigpt.fast.one_token import gpt2_step
+from minigpt.fast.one_token import one_token_step
+from minigpt.fast.products import joint_product, product
 from minigpt.fast.unmodified import is_unmodified_throughout
 from minigpt.generation import generate_details
 from minigpt.language_model import Past
@@ -23,7 +23,7 @@ from minigpt.train import TrainConfig, train
 
 
 def in_columns(model):
-    """As `load_model` leaves large matrices: the same numbers, stored in (in, out) order."""
+    """The same numbers, stored in (in, out) order, as a transposed matrix is."""
     for part in model.modules():
         if isinstance(part, nn.Linear):
             part.weight.data = part.weight.data.t().contiguous().t()
@@ -32,7 +32,7 @@ def in_columns(model):
 def in_two_parts(make):
     """Every matrix counts as large, and there are two threads to share it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_row_products, "LARGE", 0)
+        patch.setattr(products, "LARGE", 0)
         patch.setattr(torch, "get_num_threads", lambda: 2)
         return make()
 
@@ -69,9 +69,9 @@ def test_it_is_the_models_step(seed, attention, dtype):
     expected = ours(tokens, mask)
     in_columns(ours)
     steps = {
-        "plain": lambda: gpt2_step(ours, 1),
-        "copied head": lambda: gpt2_step(ours, 1000),
-        "split": lambda: in_two_parts(lambda: gpt2_step(ours, 1000)),
+        "plain": lambda: one_token_step(ours, 1),
+        "copied head": lambda: one_token_step(ours, 1000),
+        "split": lambda: in_two_parts(lambda: one_token_step(ours, 1000)),
         "fixed": lambda: recorded_step(ours, 1),  # on the CPU it is not recorded; the shapes are the same
     }
     for make in steps.values():
@@ -154,27 +154,46 @@ def test_an_exchanged_attention_function_is_used():
 
 
 def test_a_large_matrix_is_shared_by_the_threads(monkeypatch):
-    """In as many parts as there are threads, or fewer if the inputs cannot be divided; only if it lies by columns."""
+    """For a single row, in at least as many parts as there are threads; a prime number of outputs is not divided."""
     asked = []
-    bmm = torch.bmm
-    monkeypatch.setattr(torch, "bmm", lambda a, b: asked.append(tuple(b.shape)) or bmm(a, b))
-    monkeypatch.setattr(one_row_products, "LARGE", 60)
-    for threads, shape, is_shared in [
-        (2, (10, 6), (2, 3, 10)),
-        (4, (10, 6), (3, 2, 10)),
-        (4, (9, 6), None),
-        (1, (10, 6), None),
-    ]:
+    for name, parts in [("bmm", 0), ("baddbmm", 1)]:
+        real = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *a, real=real, k=parts: asked.append(tuple(a[k].shape)) or real(*a))
+    monkeypatch.setattr(products, "LARGE", 60)
+    for threads, n_out, n_parts in [(2, 10, 2), (4, 10, 5), (4, 9, 9), (3, 61, 1), (1, 10, 1)]:
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
-        rows, x, bias = torch.randn(shape).double(), torch.randn(3, 6).double(), torch.randn(shape[0]).double()
-        for weight in (rows.t().contiguous().t(), rows):
-            asked.clear()
-            found = product(weight, bias)(x)
-            assert (found - (x @ rows.t() + bias)).abs().max() < 1e-14
-            assert asked == ([is_shared] if is_shared and weight is not rows else [])
-            many = torch.randn(MOST_ROWS_TO_SPLIT + 1, 6).double()
-            assert (product(weight, bias)(many) - (many @ rows.t() + bias)).abs().max() < 1e-14
-            assert len(asked) <= 1  # so many rows are multiplied on all threads anyway
+        rows, x, bias = torch.randn(n_out, 7).double(), torch.randn(3, 7).double(), torch.randn(n_out).double()
+        for weight in (rows, rows.t().contiguous().t()):
+            for with_bias in (bias, None):
+                asked.clear()
+                for n_rows in (1, 2, 3):
+                    right = x[:n_rows] @ rows.t() + (0 if with_bias is None else bias)
+                    found = product(weight, with_bias)(x[:n_rows])
+                    assert (found - right).abs().max() < 1e-14 and found.is_contiguous()
+                assert asked == [(n_parts, n_out // n_parts, 7)]  # several rows are multiplied on all threads anyway
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("n_calls", [31, 32])
+@torch.no_grad()
+def test_layers_that_read_the_same_are_one_product(with_bias, n_calls, monkeypatch):
+    """Small ones, used often; and when one of them changes, so does the product."""
+    layers = [nn.Linear(6, n, bias=with_bias).double() for n in (4, 2, 5)]
+    x, asked = torch.randn(3, 6).double(), []
+    monkeypatch.setattr(products, "product", lambda weight, *a: asked.append(len(weight)) or product(weight, *a))
+    multiply = joint_product(layers, n_calls)
+    for change in (
+        lambda: None,
+        lambda: layers[1].weight.mul_(2),
+        lambda: setattr(layers[2].weight, "data", x.repeat(2, 1)[:5]),
+    ):
+        change()
+        for found, layer in zip(multiply(x), layers, strict=True):
+            assert (found - layer(x)).abs().max() < 1e-14
+    assert asked == ([4, 2, 5] if n_calls == 31 else [11] * 3)
+    if with_bias:
+        layers[0].bias.add_(1)
+        assert (multiply(x)[0] - layers[0](x)).abs().max() < 1e-14
 
 
 @pytest.mark.parametrize(
@@ -274,8 +293,8 @@ def test_weights_that_change_on_the_way_count(exchange):
     assert next(new) == expected.argmax()
 
 
-def test_switched_off_everything_is_computed_by_the_modules(monkeypatch, tiny_folder):
-    """Without the fast ways, generation, scoring, training and loading use the modules and give the same answers."""
+def test_switched_off_everything_is_computed_by_the_modules(monkeypatch):
+    """Without the fast ways, generation, scoring and training use the modules and give the same answers."""
     model = plain()
     prompts = [[1, 2, 3], [4], [5, 6]]
     settings = [{}, {"do_sample": True, "seed": 3}, {"num_beams": 3}, {"use_cache": False}]
@@ -297,7 +316,5 @@ def test_switched_off_everything_is_computed_by_the_modules(monkeypatch, tiny_fo
             loss_without_logits, "linear_cross_entropy", lambda *_, **__: pytest.fail("the fast way was taken")
         )
         slow = answers()
-        assert all(p.is_contiguous() for p in load_model(tiny_folder).parameters())
     assert quick[0] == slow[0] and np.abs(quick[1] - slow[1]).max() < 1e-12
     assert (quick[2] - slow[2]).abs().max() < 1e-9 and abs(quick[3] - slow[3]) < 1e-12
-    assert not all(p.is_contiguous() for p in load_model(tiny_folder).parameters())  # switched on again

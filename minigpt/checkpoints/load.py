@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from ..models import MODELS
 from ..tokenizer import LibraryTokenizer, Tokenizer, WordPiece, read_any
@@ -42,8 +41,7 @@ def load_model(source, device=None, dtype=None, attention: str | Callable | None
     with torch.device("meta"):  # shapes only: the weights are put in below
         model = model_class(config, attention="explicit" if attention is None else attention)
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    matrices = {f"{name}.weight" for name, part in model.named_modules() if isinstance(part, nn.Linear)}
-    state = from_hugging_face(tensors, family, shapes, config, file, dtype, matrices)
+    state = from_hugging_face(tensors, family, shapes, config, file, dtype)
     model.load_state_dict(state, assign=True)
     return model.to(device).eval()
 

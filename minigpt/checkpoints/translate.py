@@ -6,7 +6,6 @@ from itertools import takewhile
 
 import torch
 
-from ..fast import laid_out
 from .files import CONFIG_FILE, CheckpointError
 
 # What stands in names, anywhere, for a module that wraps another one: of torch.compile, DDP and DeepSpeed, FSDP,
@@ -53,13 +52,11 @@ def from_hugging_face(
     config,
     file="checkpoint",
     dtype=None,
-    matrices: Container[str] = (),
 ) -> dict[str, torch.Tensor]:
     """Hugging Face's tensors -> ours, by the name table, each checked against the shape the model expects.
 
-    family is one of `NAMES`, config the model's. dtype None = as they are. matrices are our names of the weights of
-    linear layers, which are laid out in memory as matrix products read them. The dictionary `tensors` is emptied, so
-    that no weight is in memory twice for long.
+    family is one of `NAMES`, config the model's. dtype None = as they are. The dictionary `tensors` is emptied, so that
+    no weight is in memory twice for long.
     Raises CheckpointError for a tensor that is missing, unexpected, of another shape, not floating point, not finite,
     and for a copy that differs from its original, such as a tied head from the token embedding.
     """
@@ -92,7 +89,7 @@ def from_hugging_face(
             raise CheckpointError(f"{file}: tensor {theirs} holds nan or inf")
         parts = (tensor.t() if transpose else tensor).chunk(len(targets))
         for name, part in zip(targets, parts, strict=True):
-            state[name] = laid_out(part) if name in matrices else part.contiguous()
+            state[name] = part.contiguous()
     if tensors:
         raise CheckpointError(f"{file}: unexpected tensor {sorted(tensors)[0]}, {len(tensors)} in all")
     return state

@@ -15,7 +15,7 @@ from ..attention import is_ours
 from ..kv_cache import KVCache
 from ..language_model import Past
 from ..models import GPT2
-from .one_token import gpt2_step
+from .one_token import one_token_step
 
 STEPS_THAT_PAY_FOR_A_GRAPH = 8
 
@@ -30,13 +30,13 @@ def can_be_recorded(model: GPT2) -> bool:
 
 
 def recorded_step(model: GPT2, n_steps: int) -> Callable:
-    """What `gpt2_step` gives, (tokens (B, 1), past) -> logits (B, V), from a graph.
+    """What `one_token_step` gives, (tokens (B, 1), past) -> logits (B, V), from a graph.
 
     It is recorded when a cache is first seen. When rows leave the batch, the shapes change, and others may leave soon.
     So it is recorded again only after STEPS_THAT_PAY_FOR_A_GRAPH steps without a change, and only if the cache has
     space for as many more.
     """
-    simple = gpt2_step(model, n_steps)
+    simple = one_token_step(model, n_steps)
     storage, fixed, steps_without_change = None, None, 0
 
     def step(tokens: torch.Tensor, past: Past) -> torch.Tensor:
@@ -102,7 +102,7 @@ class FixedStep:
 
     def __init__(self, model: GPT2, cache: KVCache):
         device = cache.keys.device
-        self.step = gpt2_step(model, n_steps=1)
+        self.step = one_token_step(model, n_steps=1)
         self.tokens = torch.zeros(cache.batch_size, 1, dtype=torch.int64, device=device)
         may_look = torch.zeros(cache.batch_size, cache.capacity, dtype=torch.bool, device=device)
         self.fixed = FixedPast(FixedCache(cache), may_look)

@@ -145,8 +145,9 @@ def head_weight(model) -> torch.Tensor:
 
 
 def has_plain_head(model) -> bool:
-    """Whether a model's logits are its head's matrix times the hidden states, and no hook or patch sees them."""
-    return is_unmodified(model) and (model.lm_head is None or is_unmodified(model.lm_head))
+    """Whether a model's logits are its head's matrix times the hidden states, and no hook or patch sees them. (T5 may
+    scale its hidden states first.)"""
+    return is_unmodified(model) and not model.has_encoder and (model.lm_head is None or is_unmodified(model.lm_head))
 
 
 class LanguageModelLoss(nn.Module):

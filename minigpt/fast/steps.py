@@ -5,20 +5,19 @@ from collections.abc import Callable
 import torch
 
 from ..language_model import Past
-from ..models import GPT2, Llama
+from ..models import GPT2, T5, Llama
 from .cuda_graph import can_be_recorded, recorded_step
-from .llama_step import llama_step
-from .one_token import gpt2_step
+from .one_token import one_token_step
 from .switch import is_on
 from .unmodified import is_unmodified_throughout, watch
 
 
-def _make_gpt2_step(model: GPT2, n_steps: int) -> Callable:
-    return (recorded_step if can_be_recorded(model) else gpt2_step)(model, n_steps)
+def _gpt2_step(model: GPT2, n_steps: int) -> Callable:
+    return (recorded_step if can_be_recorded(model) else one_token_step)(model, n_steps)
 
 
 # The exact class of a model -> what makes its step, (model, n_steps) -> ((tokens, past) -> logits).
-STEPS = {GPT2: _make_gpt2_step, Llama: llama_step}
+STEPS = {GPT2: _gpt2_step, Llama: one_token_step, T5: one_token_step}
 
 
 def fast_reader(model, n_steps: int, plain: Callable) -> Callable:

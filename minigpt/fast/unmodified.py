@@ -11,14 +11,18 @@ from torch.nn.modules import module as hooks_of_all_modules
 
 from ..attention import MultiHeadAttention
 from ..layers import MLP, GatedMLP, RMSNorm
-from ..models import GPT2, Llama, gpt2, llama
+from ..models import GPT2, T5, Llama, gpt2, llama, t5
 
 # The classes whose methods the fast ways replace, and these methods.
 _METHODS = {
     GPT2: ("forward", "hidden", "read", "logits"),
     Llama: ("forward", "hidden", "read", "logits"),
+    T5: ("forward", "hidden", "read", "logits"),
     gpt2.Block: ("forward",),
     llama.Block: ("forward",),
+    t5.Stack: ("bias",),
+    t5.EncoderBlock: ("forward", "add_mlp"),
+    t5.DecoderBlock: ("forward", "add_mlp"),
     MLP: ("forward", "inner"),
     GatedMLP: ("forward", "inner"),
     RMSNorm: ("forward",),
@@ -78,7 +82,7 @@ def parts(model: nn.Module) -> list[nn.Module]:
 
 def _is_plain(module, methods) -> bool:
     own = module.__dict__
-    if type(module) in (GPT2, Llama) and getattr(module.lm_head, "bias", None) is not None:
+    if type(module) in (GPT2, Llama, T5) and getattr(module.lm_head, "bias", None) is not None:
         return False  # a head with a bias is not the one that the model makes
     return not any(own[name] for name in _HOOKS) and not any(name in own for name in methods)
 

@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from .._checks import check_ids, integer, token_ids
-from ..fast import loss_of_hidden
+from ..fast import loss_of_hidden, packed_products
 from ..language_model import LanguageModel, check_language_model, eval_mode
 from .scores import Scores
 from .windows import Window, sliding_windows, windows_after_prefix
@@ -61,7 +61,7 @@ def score(
             check_ids(what, torch.tensor([ids]), model.vocab_size, "vocab_size")
     text = torch.tensor([*prefix, *tokens], dtype=torch.long)
     nll = np.full(len(tokens), np.nan)
-    with eval_mode(model):
+    with eval_mode(model), packed_products(sum(w.end - w.begin for w in windows)):
         for batch in tqdm(_same_shape(windows, batch_size), desc="scoring", leave=False, delay=2, disable=None):
             rows = torch.stack([text[len(prefix) + w.begin : len(prefix) + w.end] for w in batch])
             losses = _losses(model, rows, window, batch[0].end - batch[0].first_target)
