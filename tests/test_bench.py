@@ -1,8 +1,10 @@
 """The comparison of speed is fair: turns, medians, the same answers on both sides; memory and operations are right."""
 
 import json
+import os
 import statistics
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -12,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from minigpt import GPT2, GPT2Config
 from minigpt.commands import bench
-from minigpt.compare import memory, speed, timing
-from minigpt.compare.speed import BASELINE, SharedCheckpoint, Workload
+from minigpt.compare import contenders, memory, speed, timing
+from minigpt.compare.contenders import Process, Worker
+from minigpt.compare.speed import BASELINE, OURS, THEIRS, SharedCheckpoint, Workload
 
 SMALL = GPT2Config(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0.0)
-WORKLOAD = Workload(rounds=2, forward_tokens=32, training_rows=2, training_tokens=16, new_tokens=6, windows=3)
+WORKLOAD = Workload(2, 32, 2, 16, new_tokens=6, windows=3, prompts=(20,), batches=(2,))
 
 
 @pytest.fixture(scope="module")
@@ -24,23 +27,37 @@ def shared(tmp_path_factory):
     return SharedCheckpoint(SMALL, tmp_path_factory.mktemp("shared"))
 
 
-def test_contenders_take_turns_and_medians_are_compared(monkeypatch):
-    clock, turns = [0.0], []
-    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    durations = {"slow": iter([99, 4, 40, 4]), "fast": iter([99, 2, 2, 10])}
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """A process for each contender would need seconds to start; what it does is the same."""
+    monkeypatch.setattr(speed, "Process", Worker)
+
+
+def test_contenders_take_turns_and_ratios_of_rounds_are_compared():
+    turns, durations = [], {"slow": iter([99, 4, 40, 4]), "fast": iter([99, 2, 2, 10])}
 
     def contender(name):
         turns.append(name)
-        clock[0] += next(durations[name])
+        return next(durations[name])
 
     slow, fast = timing.alternate({n: lambda n=n: contender(n) for n in durations}, "slow", rounds=3)
     assert turns == ["slow", "fast", "fast", "slow"] * 2  # the first round, a warm-up, does not count
     assert slow.seconds == [4, 40, 4] and fast.seconds == [2, 2, 10]
-    assert slow.ratio == 1 and fast.ratio == 2 and fast.median == 2
     rounds = [4 / 2, 40 / 2, 4 / 10]
+    assert slow.ratio == 1 and fast.ratio == statistics.median(rounds) and fast.median == 2
     assert [fast.ratio_low, fast.ratio_high] == [
         statistics.quantiles(rounds, n=4, method="inclusive")[k] for k in (0, 2)
     ]
+    for seconds in ([1, 5, 2, 9], [3, 1], [7]):  # the ratio lies between its own quartiles
+        paces = {"a": iter([0, *seconds]), "b": iter([0, *seconds[::-1]])}
+        for found in timing.alternate({n: partial(next, pace) for n, pace in paces.items()}, "a", len(seconds)):
+            assert found.ratio_low <= found.ratio <= found.ratio_high
+
+
+def test_seconds_are_those_of_the_work(monkeypatch):
+    clock = [5.0]
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert timing.seconds_of(lambda: clock.append(clock.pop() + 3)) == 3
 
 
 def test_peak_memory_is_that_of_the_worst_moment():
@@ -67,29 +84,68 @@ def test_operations_are_those_that_torch_counts():
     assert speed._forward_operations(SMALL, 3, 20) == counter.get_total_flops() - of_hidden_pairs
 
 
-@pytest.mark.parametrize("work", ["forward", "training_step", "decoding", "perplexity", "loading"])
-def test_each_work_is_run_by_both_sides(shared, work):
-    arguments = [2] if work == "decoding" else []
-    result = getattr(speed, work)(shared, WORKLOAD, *arguments)
-    names = [t.contender for t in result.timings]
-    assert BASELINE in names and "minigpt sdpa float32" in names
-    assert all(t.median > 0 and len(t.seconds) == 2 for t in result.timings)
-    assert next(t for t in result.timings if t.contender == BASELINE).ratio == 1
+@pytest.mark.parametrize("work", [name for name in bench.WORKS])
+def test_each_work_is_run_by_both_sides(shared, work, in_this_process):
+    results = bench.WORKS[work](shared, WORKLOAD)
+    assert len(results) == (2 if work == "decoding-growth" else 1)
+    for result in results:
+        names = [t.contender for t in result.timings]
+        assert BASELINE in names and "minigpt sdpa float32" in names and len(set(names)) == len(names)
+        assert all(t.median > 0 and len(t.seconds) == 2 for t in result.timings)
+        assert next(t for t in result.timings if t.contender == BASELINE).ratio == 1
+        for t in result.timings:
+            assert (t.equal_tokens is not None) == work.startswith("decoding")
+            assert t.equal_tokens in (None, 1) or "float32" not in t.contender
 
 
-@pytest.mark.parametrize("work", ["forward", "training_step", "decoding", "perplexity"])
-def test_different_answers_are_not_timed(shared, work, monkeypatch):
-    original = shared.ours
+@pytest.mark.parametrize("work", ["forward", "training", "decoding", "perplexity", "loading"])
+def test_different_answers_are_not_timed(shared, work, monkeypatch, in_this_process):
+    original = Worker.load
 
-    def damaged(attention, dtype=torch.float32):
-        model = original(attention, dtype)
-        with torch.no_grad():
-            model.token_embedding.weight.mul_(-1)
+    def damaged(self):
+        model = original(self)
+        if self.is_ours and self.contender.attention == "sdpa":
+            with torch.no_grad():
+                model.token_embedding.weight.mul_(-1)
         return model
 
-    monkeypatch.setattr(shared, "ours", damaged)
-    with pytest.raises(RuntimeError, match="differs from transformers'|different tokens"):
-        getattr(speed, work)(shared, WORKLOAD, *([2] if work == "decoding" else []))
+    monkeypatch.setattr(Worker, "load", damaged)
+    with pytest.raises(RuntimeError, match="minigpt sdpa float32 (differs from transformers|decodes other tokens)"):
+        bench.WORKS[work](shared, WORKLOAD)
+
+
+def test_every_contender_has_a_process_of_its_own(shared):
+    """What is raised there is raised here; a process that dies is reported."""
+    workers = [Process(contender, shared.folder, SMALL, "cpu") for contender in (OURS, THEIRS)]
+    try:
+        ours, theirs = (worker.prepare("forward", 8) for worker in workers)
+        assert abs(ours - theirs).max() < 1e-5 and ours.shape == (1, 300)
+        assert all(worker.seconds() > 0 for worker in workers)
+        assert len({os.getpid(), *(worker.process.pid for worker in workers)}) == 3
+        with pytest.raises(ValueError, match="n_positions|context|position"):
+            workers[0].prepare("forward", 33)
+        workers[1].process.terminate()
+        with pytest.raises(RuntimeError, match="the process of a contender ended"):
+            workers[1].seconds()
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+
+
+@pytest.mark.parametrize("contender, chosen, expected", [(OURS, False, "1"), (THEIRS, False, "0"), (THEIRS, True, "1")])
+def test_large_pages_are_for_minigpt_alone(contender, chosen, expected, monkeypatch):
+    """transformers does not ask for them, so its process has none, unless the reader has switched them on."""
+    over, asked = SimpleNamespace(recv=lambda: None, close=lambda: None), []
+    context = SimpleNamespace(
+        Pipe=lambda: (over, over),
+        Process=lambda **settings: asked.append(settings["args"]) or SimpleNamespace(start=lambda: None),
+    )
+    monkeypatch.setattr(contenders.multiprocessing, "get_context", lambda kind: context)
+    monkeypatch.setattr(contenders.huge_pages, "chosen_by_the_reader", chosen)
+    Process(contender)
+    monkeypatch.setenv(contenders.huge_pages.VARIABLE, "1")
+    contenders._serve(over, asked[0][1], contender, ".", SMALL, "cpu")
+    assert os.environ[contenders.huge_pages.VARIABLE] == expected
 
 
 def test_memory_of_the_loss_is_less_than_its_logits(shared):
@@ -108,7 +164,7 @@ def test_growth_is_measured_against_three_things():
 
 
 @pytest.mark.parametrize("arguments", [["--work", "forward", "loading"], ["--growth"]], ids=["works", "growth"])
-def test_the_command(arguments, monkeypatch, capsys, tmp_path):
+def test_the_command(arguments, monkeypatch, capsys, tmp_path, in_this_process):
     monkeypatch.setitem(speed.SIZES, "tiny", SMALL)
     monkeypatch.setattr(speed, "QUICK", WORKLOAD)
     monkeypatch.setattr(memory, "_python", lambda code, *arguments: "1000")
@@ -137,7 +193,7 @@ def test_quick_is_fewer_rounds_of_smaller_work(quick, rounds, workload, monkeypa
     monkeypatch.setattr(speed, "limits", lambda _: {})
     monkeypatch.setattr(memory, "memory", lambda _, workload: asked.append(workload) or {})
     monkeypatch.setattr(memory, "importing", lambda workload: asked.append(workload) or {})
-    monkeypatch.setitem(bench.WORKS, "forward", lambda _, workload: asked.append(workload))
+    monkeypatch.setitem(bench.WORKS, "forward", lambda _, workload: asked.append(workload) or [])
     options = SimpleNamespace(quick=bool(quick), dtype=["float32"], work=["forward"])
     bench.measure(options, SMALL, torch.device("cpu"))
     assert asked[1:] == [workload] * 3

@@ -139,7 +139,7 @@ INTEGERS = {
     "kneser_ney_guesses.places, the second": (lambda n: kneser_ney_guesses(TEXT, TEXT, [3, n], 10), 4),
     "KVCache.select, the second": (lambda n: KVCache(**CACHE | {"batch_size": 3}).select([0, n]), 2),
     "kneser_ney_nll.order": (lambda n: kneser_ney_nll(TEXT, TEXT, 10, n), 2),
-    "alternate.rounds": (lambda n: alternate({"a": lambda: None}, "a", n), 1),
+    "alternate.rounds": (lambda n: alternate({"a": lambda: 1.0}, "a", n), 1),
     **{f"attention_costs.{name}": (lambda n, name=name: attention_costs(**COSTS | {name: n}), 4)
        for name in ("d_model", "n_head", "n_kv_head", "d_head", "rows", "tokens", "past")},
 }  # fmt: skip

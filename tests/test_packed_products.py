@@ -1,4 +1,4 @@
-"""Products with a packed copy of a matrix: right for any rows, as new as the matrix, used where they pay. Large pages."""
+"""Packed copies of matrices: right for any rows, as new as the matrix, used where they pay. And large pages."""
 
 import importlib
 import os

@@ -2,11 +2,14 @@
 
 import dataclasses
 import platform
+import re
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
+from .._files import read_text
 from ..compare import memory, speed
 from ..plots import plot_growth, plot_speed
 from .options import add_device, add_json, check_picture, device_of, not_empty, print_json
@@ -16,8 +19,9 @@ NAME, HELP = "bench", "Time and memory beside Hugging Face's transformers on thi
 WORKS = {
     "forward": speed.forward,
     "training": speed.training_step,
-    "decoding": lambda shared, workload: speed.decoding(shared, workload, batch=1),
+    "decoding": speed.decoding,
     "decoding-8": lambda shared, workload: speed.decoding(shared, workload, batch=8),
+    "decoding-growth": speed.growth_of_decoding,
     "perplexity": speed.perplexity,
     "loading": speed.loading,
 }
@@ -66,7 +70,7 @@ def measure(options, config, device) -> tuple[list[speed.SpeedResult], dict]:
     with tempfile.TemporaryDirectory() as folder:
         shared = speed.SharedCheckpoint(config, folder, options.dtype, device)
         numbers = {"limits": speed.limits(device)}
-        results = [WORKS[name](shared, workload) for name in options.work]
+        results = [result for name in options.work for result in WORKS[name](shared, workload)]
         numbers["memory"] = memory.memory(shared, workload)
     numbers["importing"] = memory.importing(workload)
     return results, numbers
@@ -84,7 +88,15 @@ def machine(device: torch.device) -> dict:
 
 
 def hardware(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor()}, {torch.get_num_threads()} threads"
+
+
+def processor() -> str:
+    """Its name, as Linux writes it; elsewhere what Python knows."""
+    found = re.search(r"model name\s*: (.+)", read_text("/proc/cpuinfo")) if Path("/proc/cpuinfo").exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def as_data(result: speed.SpeedResult) -> dict:
@@ -104,7 +116,9 @@ def result_lines(results: list[speed.SpeedResult], numbers: dict) -> list[str]:
         for t in result.timings:
             times = f"{t.ratio:.2f}× ({t.ratio_low:.2f} to {t.ratio_high:.2f})"
             line = f"  {t.contender:38} {1000 * t.median:10,.1f}   {times}"
-            if result.operations and t.contender.endswith("float32"):
+            if t.equal_tokens is not None and t.equal_tokens < 1:
+                line += f", {t.equal_tokens:.0%} of the tokens equal"
+            if result.operations and "bfloat16" not in t.contender:
                 share = result.operations / t.median / limits["float32 operations a second"]
                 line += f", {share:.0%} of the matrix-product rate"
             lines.append(line)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from .timing import alternate, peak_memory, seconds_of
 
 def importing(workload: Workload) -> dict[str, float]:
     """Seconds of `import torch` and of `import minigpt`, which includes it, each in a process of its own."""
-    contenders = {name: lambda name=name: _python(f"import {name}") for name in ("torch", "minigpt")}
+    contenders = {name: partial(seconds_of, partial(_python, f"import {name}")) for name in ("torch", "minigpt")}
     timings = alternate(contenders, "torch", workload.rounds)
     return {f"import {timing.contender}": timing.median for timing in timings}
 
@@ -43,7 +44,7 @@ def memory(shared: SharedCheckpoint, workload: Workload) -> dict[str, int | None
     n, c = min(workload.forward_tokens, shared.config.n_positions), shared.config
     weight = torch.randn(c.vocab_size, c.n_embd, device=shared.device).mul_(0.02).requires_grad_()
     hidden = torch.randn(n, c.n_embd, device=shared.device, requires_grad=True)
-    targets = shared.tokens(n)
+    targets = torch.randint(c.vocab_size, (n,), device=shared.device)
 
     def extra(loss: Callable) -> int:
         def forward_and_backward():

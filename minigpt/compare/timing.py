@@ -1,7 +1,7 @@
 """Time and memory of pieces of work, measured so that other work on the machine does not decide which is faster.
 
-The contenders, the functions that are compared, take turns within each round: so other work slows all of them. Medians
-are compared.
+The contenders, which are compared, take turns within each round: so other work slows all of them, and the ratios of a
+round's times are compared, not times of different minutes.
 """
 
 import os
@@ -27,32 +27,33 @@ class Timing:
 
     contender: str
     seconds: list[float]
-    ratio: float  # of the medians: baseline / contender
-    ratio_low: float  # quartiles of the rounds' own ratios
+    ratio: float  # the median of the rounds' own ratios, baseline / contender
+    ratio_low: float  # their quartiles
     ratio_high: float
+    equal_tokens: float | None = None  # of the tokens that it decoded, the share that the baseline decoded, too
 
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
 
 
-def alternate(contenders: dict[str, Callable], baseline: str, rounds: int, device="cpu") -> list[Timing]:
+def alternate(contenders: dict[str, Callable[[], float]], baseline: str, rounds: int) -> list[Timing]:
     """Run every contender once to warm up, then `rounds` rounds of all of them in turn, every second one backwards.
 
-    Raises ValueError for a baseline that is no contender, and for rounds below 1.
+    A contender is a function that does its work and returns the seconds that it took (`seconds_of`). Raises ValueError
+    for a baseline that is no contender, and for rounds below 1.
     """
     baseline, rounds = choice("baseline", baseline, contenders), integer("rounds", rounds, 1)
     seconds = {name: [] for name in contenders}
     for number, name in tqdm(_turns(list(contenders), rounds), desc="measuring", leave=False, delay=2, disable=None):
-        taken = seconds_of(contenders[name], device)
+        taken = contenders[name]()
         if number:
             seconds[name].append(taken)
     timings = []
     for name, times in seconds.items():
         ratios = [base / own for base, own in zip(seconds[baseline], times, strict=True)]
-        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if rounds > 1 else ratios * 3
-        ratio = statistics.median(seconds[baseline]) / statistics.median(times)
-        timings.append(Timing(name, times, ratio, low, high))
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive") if rounds > 1 else ratios * 3
+        timings.append(Timing(name, times, middle, low, high))
     return timings
 
 

@@ -7,4 +7,7 @@ if this variable is set before it makes its first tensor. It keeps a value that 
 
 import os
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+VARIABLE = "THP_MEM_ALLOC_ENABLE"
+
+chosen_by_the_reader = VARIABLE in os.environ
+os.environ.setdefault(VARIABLE, "1")
