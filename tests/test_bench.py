@@ -30,18 +30,21 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def in_this_process(monkeypatch):
     """A process for each contender would need seconds to start; what it does is the same."""
-    monkeypatch.setattr(speed, "Process", Worker)
+    kinds = []
+    monkeypatch.setattr(speed, "Process", lambda *a: kinds.append("one") or Worker(*a))
+    monkeypatch.setattr(speed, "ProcessForEachTurn", lambda *a: kinds.append("one a turn") or Worker(*a))
+    return kinds
 
 
 def test_contenders_take_turns_and_ratios_of_rounds_are_compared():
-    turns, durations = [], {"slow": iter([99, 4, 40, 4]), "fast": iter([99, 2, 2, 10])}
+    turns, durations = [], {"slow": iter([4, 40, 4]), "fast": iter([2, 2, 10])}
 
     def contender(name):
         turns.append(name)
         return next(durations[name])
 
     slow, fast = timing.alternate({n: lambda n=n: contender(n) for n in durations}, "slow", rounds=3)
-    assert turns == ["slow", "fast", "fast", "slow"] * 2  # the first round, a warm-up, does not count
+    assert turns == ["slow", "fast", "fast", "slow", "slow", "fast"]
     assert slow.seconds == [4, 40, 4] and fast.seconds == [2, 2, 10]
     rounds = [4 / 2, 40 / 2, 4 / 10]
     assert slow.ratio == 1 and fast.ratio == statistics.median(rounds) and fast.median == 2
@@ -49,7 +52,7 @@ def test_contenders_take_turns_and_ratios_of_rounds_are_compared():
         statistics.quantiles(rounds, n=4, method="inclusive")[k] for k in (0, 2)
     ]
     for seconds in ([1, 5, 2, 9], [3, 1], [7]):  # the ratio lies between its own quartiles
-        paces = {"a": iter([0, *seconds]), "b": iter([0, *seconds[::-1]])}
+        paces = {"a": iter(seconds), "b": iter(seconds[::-1])}
         for found in timing.alternate({n: partial(next, pace) for n, pace in paces.items()}, "a", len(seconds)):
             assert found.ratio_low <= found.ratio <= found.ratio_high
 
@@ -88,6 +91,7 @@ def test_operations_are_those_that_torch_counts():
 def test_each_work_is_run_by_both_sides(shared, work, in_this_process):
     results = bench.WORKS[work](shared, WORKLOAD)
     assert len(results) == (2 if work == "decoding-growth" else 1)
+    assert set(in_this_process) == {"one a turn" if work == "training" else "one"}
     for result in results:
         names = [t.contender for t in result.timings]
         assert BASELINE in names and "minigpt sdpa float32" in names and len(set(names)) == len(names)
@@ -130,6 +134,24 @@ def test_every_contender_has_a_process_of_its_own(shared):
     finally:
         for worker in workers:
             worker.process.terminate()
+
+
+def test_much_memory_is_needed_by_one_process_at_a_time(monkeypatch):
+    """A process for each turn: it begins, warms up, is timed, and ends."""
+    done = []
+
+    class Noted:
+        def __init__(self, contender):
+            done.append(contender)
+
+        def __getattr__(self, name):
+            return lambda *work: done.append((name, *work)) or name
+
+    monkeypatch.setattr(contenders, "Process", Noted)
+    process = contenders.ProcessForEachTurn(OURS)
+    assert process.prepare("training_step", 2, 3) == "prepare" and process.seconds() == "seconds"
+    turn = [OURS, ("prepare", "training_step", 2, 3)]
+    assert done == [*turn, ("close",), *turn, ("seconds",), ("close",)]
 
 
 @pytest.mark.parametrize("contender, chosen, expected", [(OURS, False, "1"), (THEIRS, False, "0"), (THEIRS, True, "1")])

@@ -6,7 +6,7 @@ In one process a model would be slowed down by the waiting threads and the memor
 import multiprocessing
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +53,12 @@ class Worker:
 
     def prepare(self, work: str, *arguments) -> np.ndarray | list:
         """Do one of `WORKS` once, and return its answer. It is done again by `seconds`."""
-        self.run = None  # what the last work needs is freed
         self.run = WORKS[work](self, *arguments)
         answer = self.run()
         return answer.double().cpu().numpy() if isinstance(answer, torch.Tensor) else answer
 
     def seconds(self) -> float:
+        """How long the work takes that was prepared last."""
         return seconds_of(self.run, self.device)
 
     def load(self) -> torch.nn.Module:
@@ -111,6 +111,26 @@ class Process:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+class ProcessForEachTurn:
+    """A `Process` that is started for each piece of work and ends after it, for work that needs much memory."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def prepare(self, *work) -> np.ndarray | list:
+        self.work = work
+        with closing(Process(*self.arguments)) as process:
+            return process.prepare(*work)
+
+    def seconds(self) -> float:
+        with closing(Process(*self.arguments)) as process:
+            process.prepare(*self.work)
+            return process.seconds()
+
+    def close(self) -> None:
+        """Nothing is left to close."""
 
 
 def _serve(connection, large_pages: bool, *arguments) -> None:

@@ -4,7 +4,7 @@ Before anything is timed, all contenders compute the answer, and those in float3
 computations cannot be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from ..checkpoints import save_model
 from ..models import GPT2, GPT2Config
 from ..train.recipes import recipe_config
-from .contenders import Contender, Process
+from .contenders import Contender, Process, ProcessForEachTurn
 from .oracle import import_transformers
 from .timing import Timing, alternate, matrix_rate, read_rate
 
@@ -70,15 +70,18 @@ class SharedCheckpoint:
         sides = [OURS, THEIRS] if self.device.type == "cuda" else [OURS]
         return [replace(side, dtype=dtype) for dtype in dtypes if dtype in self.half for side in sides]
 
-    def timings(self, contenders: list[Contender], rounds: int, work: str, *arguments: int) -> list[Timing]:
-        """The timings of one of `contenders.WORKS`. Raises RuntimeError when the answers differ."""
+    def timings(
+        self, contenders: list[Contender], rounds: int, work: str, *arguments: int, kind: Callable | None = None
+    ) -> list[Timing]:
+        """The timings of one of `contenders.WORKS`, each contender in a process of its own (or of another kind).
+
+        Raises RuntimeError when the answers differ.
+        """
         with ExitStack() as processes:
-            workers = {
-                contender: processes.enter_context(
-                    closing(Process(contender, self.folder, self.config, str(self.device)))
-                )
-                for contender in contenders
-            }
+            workers = {}
+            for contender in contenders:
+                worker = (kind or Process)(contender, self.folder, self.config, str(self.device))
+                workers[contender] = processes.enter_context(closing(worker))
             answers = {contender: worker.prepare(work, *arguments) for contender, worker in workers.items()}
             equal = {c.name: share_of_equal(c, answer, answers[THEIRS]) for c, answer in answers.items()}
             timings = alternate({c.name: worker.seconds for c, worker in workers.items()}, BASELINE, rounds)
@@ -117,7 +120,8 @@ def training_step(shared: SharedCheckpoint, workload: Workload) -> list[SpeedRes
         contenders += [replace(contender, special=("autocast",)) for contender in BOTH_SIDES]
         if shared.device.type == "cuda":
             contenders.append(replace(OURS, special=("autocast", "compiled")))
-    timings = shared.timings(contenders, workload.rounds, "training_step", batch, n)
+    rounds, kind = min(3, workload.rounds), ProcessForEachTurn  # gradients and moments of all of them are too much
+    timings = shared.timings(contenders, rounds, "training_step", batch, n, kind=kind)
     operations = 3 * _forward_operations(shared.config, batch, n)
     return [SpeedResult(f"training step {batch}×{n}", timings, operations)]
 

@@ -38,17 +38,15 @@ class Timing:
 
 
 def alternate(contenders: dict[str, Callable[[], float]], baseline: str, rounds: int) -> list[Timing]:
-    """Run every contender once to warm up, then `rounds` rounds of all of them in turn, every second one backwards.
+    """Run `rounds` rounds of all contenders in turn, every second one backwards.
 
-    A contender is a function that does its work and returns the seconds that it took (`seconds_of`). Raises ValueError
-    for a baseline that is no contender, and for rounds below 1.
+    A contender is a function that does its work, which has been done before to warm up, and returns the seconds that it
+    took (`seconds_of`). Raises ValueError for a baseline that is no contender, and for rounds below 1.
     """
     baseline, rounds = choice("baseline", baseline, contenders), integer("rounds", rounds, 1)
     seconds = {name: [] for name in contenders}
-    for number, name in tqdm(_turns(list(contenders), rounds), desc="measuring", leave=False, delay=2, disable=None):
-        taken = contenders[name]()
-        if number:
-            seconds[name].append(taken)
+    for name in tqdm(_turns(list(contenders), rounds), desc="measuring", leave=False, delay=2, disable=None):
+        seconds[name].append(contenders[name]())
     timings = []
     for name, times in seconds.items():
         ratios = [base / own for base, own in zip(seconds[baseline], times, strict=True)]
@@ -57,8 +55,8 @@ def alternate(contenders: dict[str, Callable[[], float]], baseline: str, rounds:
     return timings
 
 
-def _turns(names: list[str], rounds: int) -> list[tuple[int, str]]:
-    return [(n, name) for n in range(rounds + 1) for name in (names[::-1] if n % 2 else names)]
+def _turns(names: list[str], rounds: int) -> list[str]:
+    return [name for n in range(rounds) for name in (names[::-1] if n % 2 else names)]
 
 
 def seconds_of(work: Callable, device="cpu") -> float:
