@@ -57,8 +57,9 @@ def joint_product(linears: Sequence[nn.Linear], n_calls: int) -> Callable:
     Small matrices that are used often are copied into one, because starting a product takes longer than the arithmetic.
     """
     weights, biases = [part.weight for part in linears], [part.bias for part in linears]
-    large = any(weight.numel() >= LARGE for weight in weights) or n_calls < CALLS_THAT_PAY_FOR_A_COPY
-    if large or len({bias is None for bias in biases}) > 1:
+    are_small = all(weight.numel() < LARGE for weight in weights)
+    are_alike = len({bias is None for bias in biases}) == 1  # all with a bias, or all without
+    if n_calls < CALLS_THAT_PAY_FOR_A_COPY or not (are_small and are_alike):
         products = [product(weight, bias, n_calls) for weight, bias in zip(weights, biases, strict=True)]
         return lambda x: [multiply(x) for multiply in products]
     sizes, parts = [len(weight) for weight in weights], weights + [bias for bias in biases if bias is not None]
